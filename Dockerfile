@@ -16,7 +16,9 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath \
     -ldflags "-s -w -X github.com/prometheus/common/version.Version=$VERSION -X github.com/prometheus/common/version.Revision=$REVISION" \
-    -o /consul_cluster_exporter .
+    -o /out/consul_cluster_exporter . \
+    # The name that charts for prom/consul-exporter call.
+    && ln -s consul_cluster_exporter /out/consul_exporter
 
 # Nothing but the public certificate authorities, time zones and an empty /tmp.
 FROM gcr.io/distroless/static-debian12:nonroot@sha256:d093aa3e30dbadd3efe1310db061a14da60299baff8450a17fe0ccc514a16639
@@ -30,7 +32,8 @@ LABEL org.opencontainers.image.title="consul_cluster_exporter" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
-COPY --from=build /consul_cluster_exporter /bin/consul_cluster_exporter
+# The folder, because a link that is copied alone becomes a second copy of the program.
+COPY --from=build /out/ /bin/
 # The image's own user, as a number: Kubernetes's runAsNonRoot cannot look up a name.
 USER 65532:65532
 EXPOSE 9107

@@ -39,7 +39,7 @@ tools:
 # demo: a real cluster, the exporter, Prometheus and Alertmanager on this machine, until Ctrl-C (or for DEMO_SECONDS).
 .PHONY: demo
 demo:
-	@$(TOOL) consul prometheus promtool alertmanager amtool
+	@echo "Compiling the demo, which takes a minute or two once ..."
 	@dir=$$(mktemp -d); go build -o $$dir/demo ./internal/demo; trap 'rm -rf '$$dir EXIT; $$dir/demo
 
 # test: all checks and tests a change must pass, with a sample of each long proof. At the end it prints which proofs are older than their code.
@@ -83,7 +83,7 @@ test-matrix:
 .PHONY: e2e
 e2e:
 	@$(TOOL) consul
-	go test -race -tags e2e -count 1 -timeout 10m -v -run '^TestE2E' -exec $(CURDIR)/tools/e2e.sh ./test/netns
+	go test -race -tags e2e -count 1 -timeout 15m -v -run '^TestE2E' -exec $(CURDIR)/tools/e2e.sh ./test/netns
 
 # e2e-alerts: the tests with the whole stack that need root, because they break networks.
 .PHONY: e2e-alerts
@@ -103,11 +103,11 @@ reliability:
 	@$(TOOL) consul
 	go test -tags e2e -count 1 -timeout 2h -v -run '^TestSoak$$' -exec $(CURDIR)/tools/e2e.sh ./test/netns -soak $(SOAK) -update
 
-# test-browser: the tests that look at the status page in Chromium, which they install; PICTURES=folder keeps pictures.
+# test-browser: the tests that look at the status page in Chromium, which they install with axe-core; PICTURES=folder keeps pictures.
 .PHONY: test-browser
 test-browser:
 	@$(TOOL) consul
-	tools/browser.sh
+	AXE=$$(tools/browser.sh) && export AXE && \
 	go test -race -tags browser -count 1 -timeout 10m -p 1 -run '^TestStatusPage' ./test/outage ./web
 
 # test-stack: the tests with the whole stack: Consul, exporter, Prometheus, Alertmanager and a webhook; minutes.

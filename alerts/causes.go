@@ -96,9 +96,9 @@ var (
 	thresholds = []string{labelAlert, "server", "port", "protocol", "pool", "root"}
 	// silences are servers of which nothing answers.
 	silences = named("ConsulServerDown ConsulServerHung")
-	// portAlerts are about a single port that does not answer.
-	portAlerts = "ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown " +
-		"ConsulDNSPortDown"
+	// meshPortDown and clientPortDown are ports of the service mesh, and of all that an agent has for its clients.
+	meshPortDown   = named("ConsulPortDown").with("protocol", "grpc", "grpc_tls")
+	clientPortDown = named("ConsulPortDown").with("protocol", "http", "https", "grpc", "grpc_tls", "dns")
 )
 
 var causes = []Cause{
@@ -115,8 +115,9 @@ var causes = []Cause{
 		Why: "Scrapes wait for an agent that does not answer: for all that are asked, and for that of one exporter. Its " +
 			"ports are mostly all down.",
 		Source: named("ConsulAgentUnreachable").severe("critical"),
-		Target: named("ConsulScrapeSlow ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown ConsulPortNotAnswering"),
+		Target: named("ConsulScrapeSlow"),
 	},
+	{Source: named("ConsulAgentUnreachable").severe("critical"), Target: clientPortDown},
 	{
 		Source: named("ConsulAgentUnreachable").severe("warning"), Target: named("ConsulScrapeSlow"),
 		Same: []string{"instance"},
@@ -124,6 +125,14 @@ var causes = []Cause{
 	{
 		Why:    "A catalog that is too large counts as a failure of the collector that reads it.",
 		Source: named("ConsulCatalogTooLarge"), Target: named("ConsulCollectorFails").with("collector", "catalog"),
+	},
+	{
+		Why:    "Many services that vanished at once are one fault, and one that flaps is down at times.",
+		Source: named("ConsulCatalogShrinks").with("what", "services"), Target: named("ConsulServiceVanished"),
+	},
+	{
+		Source: named("ConsulServiceDown").with("service_name"), Target: named("ConsulServiceInstancesCritical"),
+		Same: []string{"service_name"},
 	},
 	{
 		Why: "What is known for certain says more than that nothing is known. Without a quorum there is no leader, and " +
@@ -136,15 +145,15 @@ var causes = []Cause{
 	{
 		Source: named("ConsulQuorumLost ConsulNoLeader"),
 		Target: named("ConsulServerWithoutLeader ConsulServerCandidate ConsulConsistentReadsFail ConsulAutopilotUnhealthy " +
-			"ConsulRaftLastContact ConsulLeaderChangesOften ConsulCollectorFails ConsulScrapeSlow ConsulDNSFewerServers " +
-			"ConsulACLReplicationFails ConsulPeeringDown"),
+			"ConsulRaftLastContact ConsulLeaderChangesOften ConsulCollectorFails ConsulScrapeSlow ConsulDNSErrors " +
+			"ConsulDNSFewerServers ConsulACLReplicationFails ConsulPeeringDown ConsulRPCErrors ConsulRateLimited"),
 	},
 	{
-		Why: "What nobody knows of the quorum, nobody knows of what takes one. Followers do not hear from a " +
-			"leader that hangs.",
+		Why:    "What nobody knows of the quorum, nobody knows of what takes one.",
 		Source: named("ConsulQuorumUnknown"),
-		Target: named("ConsulExporterBlind ConsulConsistentReadsFail ConsulAutopilotUnhealthy ConsulRaftLastContact " +
-			"ConsulCollectorFails ConsulScrapeSlow ConsulDNSFewerServers ConsulACLReplicationFails ConsulPeeringDown"),
+		Target: named("ConsulAgentUnreachable ConsulExporterBlind ConsulConsistentReadsFail ConsulAutopilotUnhealthy " +
+			"ConsulRaftLastContact ConsulCollectorFails ConsulScrapeSlow ConsulDNSErrors ConsulDNSFewerServers " +
+			"ConsulACLReplicationFails ConsulPeeringDown ConsulRPCErrors"),
 	},
 	{
 		Why:    "The leader waits for disks: its own figures and those of the servers that follow it show that.",
@@ -157,40 +166,40 @@ var causes = []Cause{
 		Source: named("ConsulExporterImpaired"), Target: named("ConsulExporterBlind"), Same: []string{"instance"},
 	},
 	{
-		Source: named("ConsulExporterCutOff ConsulExporterBlind"), Target: named("ConsulScrapeSlow"),
+		Source: named("ConsulExporterCertificateExpires").with("state", "expired"), Target: named("ConsulExporterBlind"),
 		Same: []string{"instance"},
 	},
 	{
-		Why:    "An exporter that is cut off from the servers does not reach their ports either.",
-		Source: named("ConsulExporterCutOff"), Target: named("ConsulPortViewsDiffer"),
+		Source: named("ConsulExporterCutOff ConsulExporterBlind"), Target: named("ConsulScrapeSlow"),
+		Same: []string{"instance"},
 	},
 	{
 		Why: "Two clusters under the same labels differ in what each of them has in common, and each has a service mesh of " +
 			"its own, whose certificates the other does not trust.",
 		Source: named("ConsulClustersMixed"),
-		Target: named("ConsulVersionSkew ConsulGossipEncryptionDiffers ConsulExporterBlind ConsulGRPCPortDown " +
-			"ConsulPortNotAnswering"),
+		Target: named("ConsulVersionSkew ConsulGossipEncryptionDiffers ConsulExporterBlind"),
 	},
+	{Source: named("ConsulClustersMixed"), Target: meshPortDown},
 	{
 		Why: "Two leaders name each other's peers and leaders differently, and each has a service mesh of its own, whose " +
 			"certificates the other does not trust.",
 		Source: named("ConsulSplitBrain"),
 		Target: named("ConsulQuorumUnknown ConsulServersDisagree ConsulEvenVoters ConsulStaleRaftPeer " +
-			"ConsulAutopilotUnhealthy ConsulRaftLogLag ConsulGRPCPortDown ConsulPortNotAnswering"),
+			"ConsulAutopilotUnhealthy ConsulRaftLogLag"),
 	},
+	{Source: named("ConsulSplitBrain"), Target: meshPortDown},
 	{
 		Why:    "A server that is down or hangs does so on each of its ports, and the others miss it.",
 		Source: silences,
-		Target: named(portAlerts + " ConsulGossipUDPBlocked ConsulPortErrors ConsulPortSlow ConsulPortNotAnswering " +
-			"ConsulPortViewsDiffer ConsulSerfMemberFailed ConsulSerfWANMemberFailed ConsulServerWithoutLeader " +
+		Target: named("ConsulPortDown ConsulGossipUDPBlocked ConsulPortErrors ConsulPortSlow ConsulPortViewsDiffer " +
+			"ConsulDNSErrors ConsulSerfMemberFailed ConsulSerfWANMemberFailed ConsulServerWithoutLeader " +
 			"ConsulServerCandidate ConsulRaftLogLag ConsulRaftLastContact"),
 		Same: []string{"server"},
 	},
 	{Source: silences, Target: named("ConsulAutopilotUnhealthy ConsulGossipHealthPoor ConsulScrapeSlow")},
 	{
-		Why: "A server that does not answer gossip is missed by the agents that probe it. Client agents have no label " +
-			"server here: some of them may be gone for days.",
-		Source: named("ConsulSerfMemberFailed").with("server"), Target: named("ConsulGossipHealthPoor"),
+		Why:    "Members that do not answer gossip are missed by the agents that probe them.",
+		Source: named("ConsulSerfMemberFailed ConsulManyMembersFailed"), Target: named("ConsulGossipHealthPoor"),
 	},
 	{
 		Why:    "Three voters of which one was removed are two.",
@@ -205,14 +214,17 @@ var causes = []Cause{
 	},
 	{Source: named("ConsulServerWithoutLeader"), Target: named("ConsulAutopilotUnhealthy ConsulScrapeSlow")},
 	{
-		Why: "A port that is down, or out of reach of one exporter, or whose certificate is at its end: why is told once.",
-		Source: named("ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown " +
-			"ConsulPortViewsDiffer"),
-		Target: named("ConsulPortErrors ConsulPortSlow ConsulPortNotAnswering"), Same: []string{"server", "port"},
+		Why:    "A port that is down, or out of reach of one exporter, or whose certificate is at its end: why is told once.",
+		Source: named("ConsulPortDown ConsulPortViewsDiffer"),
+		Target: named("ConsulPortErrors ConsulPortSlow"), Same: []string{"server", "port"},
 	},
 	{
 		Source: named("ConsulCertificateExpires").severe("critical"),
-		Target: named("ConsulHTTPPortDown ConsulGRPCPortDown ConsulPortNotAnswering"), Same: []string{"server", "port"},
+		Target: named("ConsulPortDown"), Same: []string{"server", "port"},
+	},
+	{
+		Why:    "DNS that answers with an error names no server.",
+		Source: named("ConsulDNSErrors"), Target: named("ConsulDNSFewerServers"), Same: []string{"server", "port"},
 	},
 }
 

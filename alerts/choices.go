@@ -35,21 +35,21 @@ const (
 // lists are the settings that can be given several times. Their values are words with commas between them.
 var lists = []Setting{
 	{
-		listDisable, "Alert to leave out, such as ConsulEvenVoters. Can be repeated, or be a list with commas.", "",
+		listDisable, "Alerts to leave out, such as ConsulEvenVoters, separated by commas or repeated.", "",
 		words(alertName),
 	},
 	{
 		listSeverity,
-		"Severity of an alert, such as ConsulServiceDown=warning: critical, warning or info. Can be repeated, or be a list " +
-			"with commas.", "", words(pair("ALERT=SEVERITY", "ConsulServiceDown=warning", alertName, severityName)),
+		"Severities, such as ConsulServiceDown=warning: critical, warning, or info.", "",
+		words(pair("ALERT=SEVERITY", "ConsulServiceDown=warning", alertName, severityName)),
 	},
 	{
 		listFor,
-		"How long an alert's condition must last before it fires, such as ConsulServerDown=10m. Can be repeated, or be a " +
-			"list with commas.", "", words(pair("ALERT=DURATION", "ConsulServerDown=10m", alertName, delay)),
+		"How long conditions must last before alerts fire, such as ConsulServerDown=10m.", "",
+		words(pair("ALERT=DURATION", "ConsulServerDown=10m", alertName, delay)),
 	},
 	{
-		listLabel, "Label of every alert, such as team=platform. Can be repeated, or be a list with commas.", "",
+		listLabel, "Labels of every alert, such as team=platform.", "",
 		words(pair("LABEL=VALUE", "team=platform", ownLabel, labelValue)),
 	},
 }
@@ -74,6 +74,9 @@ func newChoices(text map[string]string) choices {
 	c := choices{
 		core: text[settingProfile] == profileCore, disabled: split(text[listDisable]),
 		severities: make(map[string]string), delays: make(map[string]string),
+	}
+	if text[settingServiceAlerts] == serviceAlertsOff {
+		c.disabled = append(c.disabled, ofServices...)
 	}
 	for list, to := range map[string]map[string]string{listSeverity: c.severities, listFor: c.delays} {
 		for _, word := range split(text[list]) {
@@ -225,6 +228,11 @@ func (v values) identity() []string {
 	return names
 }
 
+// federation are the labels that the datacenters of a cluster have in common.
+func (v values) federation() []string {
+	return slices.DeleteFunc(v.identity(), func(label string) bool { return label == "datacenter" })
+}
+
 var (
 	// plain are the words of a name in Kubernetes, and notPlain what cannot be in one.
 	plain    = regexp.MustCompile(`^[a-z0-9]+(?:-[a-z0-9]+)*$`)
@@ -289,11 +297,11 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// delayedBy are the alerts whose delay is a setting of its own.
+// delayedBy are the alerts whose delay, or how far they look back, is a setting of its own.
 var delayedBy = map[string]string{
-	"ConsulVersionSkew":            "version-skew",
 	"ConsulNodeMaintenanceLong":    "maintenance",
 	"ConsulServiceMaintenanceLong": "maintenance",
+	"ConsulVersionSkew":            "version-skew",
 }
 
 // DelayedBy returns the setting that is the delay of each alert that has one, by alert.

@@ -77,17 +77,11 @@ var sentence = regexp.MustCompile(`^[A-Z{].*\.$`)
 
 // notKept are alerts that do not keep firing for long enough to survive a restart of the exporter, with the reason.
 var notKept = map[string]string{
-	"ConsulExporterDown":       "is about the exporter, and needs no series of it",
-	"ConsulExporterMissing":    "is about the exporter, and needs no series of it",
-	"ConsulConfigReloadFailed": "a restart is what ends it",
-	"ConsulScrapeSlow":         "is about the exporter's own scrapes",
-	"ConsulPortErrors":         "looks back over five minutes",
-	"ConsulGossipHealthPoor":   "looks back over five minutes",
-	"ConsulLeaderChangesOften": "looks back over fifteen minutes",
-	"ConsulRaftLogTooShort":    "looks back over an hour",
-	"ConsulRaftLogCorrupt":     "looks back over ten minutes",
-	"ConsulResponderRefuses":   "looks back over an hour",
-	"ConsulResponderFails":     "looks back over an hour",
+	"ConsulPortErrors":       "looks back over five minutes",
+	"ConsulGossipHealthPoor": "looks back over five minutes",
+	"ConsulRaftLogCorrupt":   "looks back over ten minutes",
+	"ConsulResponderRefuses": "looks back over an hour",
+	"ConsulResponderFails":   "looks back over an hour",
 }
 
 // An exporter that is restarted in an outage, or that cannot see any more, resolves nothing.
@@ -136,7 +130,7 @@ func keeps(t *testing.T, r harness.AlertRule) time.Duration {
 func TestContract_Runbooks(t *testing.T) {
 	t.Parallel()
 	pages := must.Get(filepath.Glob(filepath.Join("..", "docs", "runbooks", "*")))(t)
-	want := []string{"README.md"} // Lists them.
+	want := []string{"README.md", "by-symptom.md"} // Both lead to them.
 	for _, alert := range packAlerts(t) {
 		want = append(want, alert+".md")
 	}
@@ -225,12 +219,12 @@ var fromElsewhere = map[string]string{
 // notMetrics is everything in PromQL except names of metrics: strings, matchers, ranges, grouping, calls of functions,
 // keywords and numbers. Anything that it does not know is taken for a metric, which there is not.
 var notMetrics = regexp.MustCompile(`"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|group_left)\s*\([^)]*\)|` +
-	`\b\w+(?:\s+by\s*\([^)]*\))?\s*\(|\b(?:and|or|unless|bool)\b|\b\d[\w.]*`)
+	`\b\w+(?:\s+(?:by|without)\s*\([^)]*\))?\s*\(|\b(?:and|or|unless|bool|offset)\b|\b\d[\w.]*`)
 
 var metricName = regexp.MustCompile(`[a-zA-Z_:][\w:]*`)
 
-// Rules use only metrics that there are. Every recording rule is used by an alert, directly: one that only a dashboard
-// uses belongs there.
+// Rules use only metrics that there are. Every recording rule is used by an alert, if only through another one: what
+// only a dashboard uses belongs there.
 func TestContract_Metrics(t *testing.T) {
 	t.Parallel()
 	type rule struct{ Record, Alert, Expr string }
@@ -245,15 +239,15 @@ func TestContract_Metrics(t *testing.T) {
 		known[f.Name] = "a collector"
 	}
 	used := make(map[string]bool)
-	recorded := make(map[string]bool)
+	recorded := make(map[string][]string)
 	for _, r := range rules {
 		names := metricName.FindAllString(notMetrics.ReplaceAllString(r.Expr, " "), -1)
 		if len(names) == 0 {
 			t.Errorf("%s%s: there is no metric in %s", r.Record, r.Alert, r.Expr)
 		}
 		for _, name := range names {
-			// A rule sees those before it.
-			if known[name] == "" && !recorded[name] {
+			// A rule sees those before it, and what it recorded itself.
+			if known[name] == "" && recorded[name] == nil && name != r.Record {
 				t.Errorf("%s%s uses %s, which nothing exports or records before it", r.Record, r.Alert, name)
 			}
 			used[name] = used[name] || r.Alert != ""
@@ -262,7 +256,14 @@ func TestContract_Metrics(t *testing.T) {
 			if !strings.HasPrefix(r.Record, "consul:") {
 				t.Errorf("the recording rule %s does not begin with consul:", r.Record)
 			}
-			recorded[r.Record] = true
+			recorded[r.Record] = names
+		}
+	}
+	for range rules { // In each round what the used ones use.
+		for name, names := range recorded {
+			for _, of := range names {
+				used[of] = used[of] || used[name]
+			}
 		}
 	}
 	for name := range recorded {

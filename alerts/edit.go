@@ -149,7 +149,7 @@ func (p *pack) checkAlert(list, alert string, names []string) error {
 	case list == listFor && setting != "":
 		return fmt.Errorf("%s waits for as long as --%[2]s says; want for example --%[2]s=2d", alert, setting)
 	case list != listDisable && !p.chosen(alert):
-		return fmt.Errorf("%s is left out, by --profile or --disable", alert)
+		return fmt.Errorf("%s is left out, by --profile, --disable or --service-alerts", alert)
 	}
 	return nil
 }

@@ -57,11 +57,14 @@ func Alertmanager(given map[string]string) (File, error) {
 	for _, l := range p.v.labels {
 		names = append(names, l.Name)
 	}
-	groupBy := strings.Join(names, ", ")
 	functions := p.v.functions()
 	// In Alertmanager's lists labels are written as within a clause of PromQL.
-	functions["groupBy"] = func() string { return groupBy }
-	functions["inhibitions"] = func() string { return inhibitions(groupBy, p.causes()) }
+	functions["inhibitions"] = func() string { return inhibitions(strings.Join(names, ", "), p.causes()) }
+	functions["incident"] = func() string { return strings.Join(incident(names), ", ") }
+	functions["names"] = func() []string { return names }
+	for name, lines := range p.v.texts() {
+		functions[name] = func(columns int) string { return folded(lines, columns) }
+	}
 	return render("templates/alertmanager/alertmanager.example.yml", functions)
 }
 
@@ -89,9 +92,9 @@ func (v values) functions() template.FuncMap {
 			return value, nil
 		}
 	}
-	clause := func(keyword string) func(...string) string {
+	clause := func(keyword string, identity []string) func(...string) string {
 		return func(more ...string) string {
-			labels := v.identity()
+			labels := slices.Clone(identity)
 			for _, label := range more {
 				if !slices.Contains(labels, label) {
 					labels = append(labels, label)
@@ -110,11 +113,78 @@ func (v values) functions() template.FuncMap {
 		"text":    lookup(v.text),
 		"percent": percent,
 		// by and on are the clauses of PromQL with the labels that tell clusters apart, and further ones.
-		"by": clause("by"),
-		"on": clause("on"),
+		"by": clause("by", v.identity()),
+		"on": clause("on", v.identity()),
+		// byCluster and onCluster are those without the datacenter: the datacenters of a cluster agree in these labels.
+		"byCluster": clause("by", v.federation()),
+		"onCluster": clause("on", v.federation()),
+		// sharing are exporters that know a server which one of these exporters knows, too: all those of its cluster.
+		"sharing": func(exporters string) string {
+			return fmt.Sprintf(`(consul_server_info{id!=""} and %s (consul_server_info{id!=""} and %s %s))`,
+				clause("on", v.identity())("id"), clause("on", v.identity())("instance"), exporters)
+		},
+		// over is a range as long as a setting, which is a duration; in a subquery with this step.
+		"over": func(name, step string) (string, error) {
+			text, err := lookup(v.text)(name)
+			return "[" + text + ":" + step + "]", err
+		},
+		// where says which cluster an alert is about, at the beginning of a description: "Cluster production, datacenter
+		// dc1: ". The text follows at once.
+		"where": v.where,
+		// silent names the servers that do not answer on port 8300, in a sentence of its own; nothing if there are none.
+		"silent": v.silent,
+		// words are those of a text, to repeat something for each.
+		"words": strings.Fields,
+		// steps is a range of PromQL over a setting, in 200 steps.
+		"steps": v.steps,
+		// serviceSeverity is that of the worst alert about services. services is a matcher for services to alert on, after
+		// others, and chosen a selection of services by tag or meta; both are empty if none was chosen. instances names
+		// those that are not passing, if they are few, and begins with a semicolon.
+		"serviceSeverity": v.serviceSeverity,
+		"services":        v.servicesMatcher,
+		"chosen":          v.chosenServices,
+		"instances":       v.instances,
 		// runbook is the address of an alert's runbook.
 		"runbook": v.runbook,
 	}
+}
+
+// where is written as Prometheus's templates are.
+func (v values) where() string { return v.cluster() + ": " }
+
+// cluster names the cluster of $labels, in a template of Prometheus or Alertmanager. It leaves out labels that are
+// empty. The job, which is mostly the same for all clusters, stands only in the place of the first label.
+func (v values) cluster() string {
+	var names []string
+	unnamed := "Consul"
+	for _, name := range v.identity() {
+		if name == "job" {
+			unnamed = "Job {{ $labels.job }}"
+			continue
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return unnamed
+	}
+	var b strings.Builder
+	first := strings.ToUpper(names[0][:1]) + names[0][1:]
+	fmt.Fprintf(&b, "{{ with $labels.%s }}%s {{ . }}{{ else }}%s{{ end }}", names[0], first, unnamed)
+	for _, name := range names[1:] {
+		fmt.Fprintf(&b, "{{ with $labels.%[1]s }}, %[1]s {{ . }}{{ end }}", name)
+	}
+	return b.String()
+}
+
+// silent asks Prometheus when an alert fires.
+func (v values) silent() string {
+	matchers, arguments := `protocol=\"rpc\"`, ""
+	for _, name := range v.identity() {
+		matchers += "," + name + "=%q"
+		arguments += " $labels." + name
+	}
+	return `{{ with query (printf "max by (server) (consul_port_up{` + matchers + `}) == 0"` + arguments + `) }}` +
+		`No answer from {{ range $i, $s := . }}{{ if $i }}, {{ end }}{{ $s.Labels.server }}{{ end }}. {{ end }}`
 }
 
 // Join makes one rule file of all.

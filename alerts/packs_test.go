@@ -58,8 +58,8 @@ func TestPack_Choices(t *testing.T) {
 		value string
 		edit  func(*rule)
 	}{
-		"disable": {"ConsulServerDown,ConsulGRPCPortDown", func(r *rule) {
-			if r.Alert == "ConsulServerDown" || r.Alert == "ConsulGRPCPortDown" {
+		"disable": {"ConsulServerDown,ConsulPortDown", func(r *rule) {
+			if r.Alert == "ConsulServerDown" || r.Alert == "ConsulPortDown" {
 				*r = rule{}
 			}
 		}},
@@ -71,11 +71,11 @@ func TestPack_Choices(t *testing.T) {
 				r.For = "0s"
 			}
 		}},
-		"severity": {"ConsulGRPCPortDown=info,ConsulDNSPortDown=critical", func(r *rule) {
+		"severity": {"ConsulPortDown=info,ConsulDNSErrors=critical", func(r *rule) {
 			switch r.Alert {
-			case "ConsulGRPCPortDown":
+			case "ConsulPortDown":
 				r.Labels["severity"] = "info"
-			case "ConsulDNSPortDown":
+			case "ConsulDNSErrors":
 				r.Labels["severity"] = "critical"
 			}
 		}},
@@ -319,12 +319,13 @@ func TestPack_Severity(t *testing.T) {
 	}
 }
 
-// A setting of its own says how long some alerts wait.
+// A setting of its own says how long some alerts wait, or how far they look back.
 func TestDelayedBy(t *testing.T) {
 	t.Parallel()
+	waits := func(r rule) bool { return r.For == "77m" || strings.Contains(r.Expr, "[77m") }
 	for alert, setting := range alerts.DelayedBy() {
 		for _, r := range rulesOf(t, map[string]string{setting: "77m"}) {
-			if r.Alert == alert && r.For != "77m" {
+			if r.Alert == alert && !waits(r) {
 				t.Errorf("%s waits for %s whatever --%s is: take it out of the table", alert, r.For, setting)
 			}
 		}
@@ -332,7 +333,7 @@ func TestDelayedBy(t *testing.T) {
 	for _, r := range rulesOf(t, nil) {
 		setting := alerts.DelayedBy()[r.Alert]
 		other := slices.ContainsFunc(rulesOf(t, map[string]string{"version-skew": "77m", "maintenance": "77m"}),
-			func(o rule) bool { return o.Alert == r.Alert && o.For == "77m" })
+			func(o rule) bool { return o.Alert == r.Alert && waits(o) })
 		if other != (setting != "") {
 			t.Errorf("%s: a setting says how long it waits: %v; the table: %q", r.Alert, other, setting)
 		}
@@ -368,7 +369,7 @@ func TestAlertmanager_Packs(t *testing.T) {
 			len(alerts.Causes()))
 	}
 	back := strings.ReplaceAll(content, "cluster, datacenter, job, env, team", "cluster, datacenter, job")
-	if diff := cmp.Diff(string(defaults.Content), back); diff != "" {
+	if diff := cmp.Diff(beforeReceivers(string(defaults.Content)), beforeReceivers(back)); diff != "" {
 		t.Errorf("more than the labels differs:\n%s", diff)
 	}
 	of := func(name, env, team string) map[string]string {
@@ -389,14 +390,19 @@ func TestAlertmanager_Packs(t *testing.T) {
 // where the severity was chosen: nothing that pages is lost.
 func TestAlertmanager_Severity(t *testing.T) {
 	t.Parallel()
-	const chosen = "ConsulQuorumLost=warning,ConsulAgentUnreachable=critical,ConsulGRPCPortDown=critical"
+	const chosen = "ConsulQuorumLost=warning,ConsulAgentUnreachable=critical,ConsulPortDown=critical"
 	severity := map[string]string{
-		"ConsulQuorumLost": "warning", "ConsulAgentUnreachable": "critical", "ConsulGRPCPortDown": "critical",
+		"ConsulQuorumLost": "warning", "ConsulAgentUnreachable": "critical", "ConsulPortDown": "critical",
 	}
 	settings := map[string]string{"severity": chosen}
 	example := harness.WriteFile(t, "alertmanager.yml", string(must.Get(alerts.Alertmanager(settings))(t).Content))
 	for _, amtool := range []string{"amtool", "amtool-0.25"} {
 		harness.RunTool(t, amtool, "check-config", example)
+		// A service that was chosen to page does, and others are for those who run them.
+		for severity, receiver := range map[string]string{"critical": "pager", "warning": "services"} {
+			harness.RunTool(t, amtool, "config", "routes", "test", "--config.file="+example, "--verify.receivers="+receiver,
+				"alertname=ConsulServiceDown", "service_name=web", "severity="+severity)
+		}
 	}
 	rules := inhibitRules(t, settings)
 	about := func(name, severity string) map[string]string {
@@ -411,9 +417,10 @@ func TestAlertmanager_Severity(t *testing.T) {
 	}{
 		{"ConsulQuorumLost", "ConsulNoLeader", false},
 		{"ConsulQuorumLost", "ConsulAutopilotUnhealthy", true},
-		{"ConsulAgentUnreachable", "ConsulHTTPPortDown", false},
-		{"ConsulServerDown", "ConsulGRPCPortDown", true},
-		{"ConsulClustersMixed", "ConsulGRPCPortDown", false},
+		{"ConsulAgentUnreachable", "ConsulScrapeSlow", false},
+		{"ConsulServerDown", "ConsulPortDown", false},
+		{"ConsulServerDown", "ConsulPortErrors", true},
+		{"ConsulClustersMixed", "ConsulExporterBlind", true},
 		{"ConsulClustersMixed", "ConsulVersionSkew", true},
 		{"ConsulNoLeader", "ConsulQuorumUnknown", true},
 	} {

@@ -32,63 +32,81 @@ type kind func(value string) (promQL string, err error)
 
 var settings = []Setting{
 	{
-		settingProfile, "Which alerts to write: all, or core, the alerts that page with the warnings of the same names.",
+		settingProfile, "Which alerts: all, or core (those that page, with their warnings).",
 		profileAll, profile,
 	},
 	{
-		settingSelector, "Matchers that every expression gets, such as env=\"prod\": the rules see nothing else.", "",
+		settingSelector, "Matchers for every expression, such as env=\"prod\".", "",
 		selector,
 	},
 	{
 		settingGroupBy,
-		"Labels that tell clusters apart, with commas. One alert is sent for all exporters that agree in them.",
+		"Labels that tell clusters apart, separated by commas.",
 		"cluster,datacenter,job", labelNames,
 	},
 	{
-		settingRunbook, "Address of an alert's runbook, in which {alert} stands for the alert's name.",
+		settingRunbook, "URL of a runbook; {alert} is the alert's name.",
 		"https://github.com/zervigo/consul_cluster_exporter/blob/main/docs/runbooks/{alert}.md",
 		address(runbookAlert, "https://wiki.example/"),
 	},
 	{
 		settingDashboard,
-		"Address of a dashboard, such as https://grafana.example/d/{dashboard}, in which {dashboard} stands for its uid. " +
-			"Every alert gets the annotation dashboard_url, which shows its cluster. Default: none.", "", dashboardAddress,
+		"URL for the annotation dashboard_url, such as https://grafana.example/d/{dashboard}; {dashboard} is the uid. " +
+			"Default: none.", "", dashboardAddress,
 	},
 
-	{"port-latency", "How long a port may take to answer.", "1s", duration},
-	{"port-error-rate", "Share of a port's probes that may fail, over five minutes.", "0.05", ratio},
-	{"certificate-warning", beforeExpiry + "a port's certificate is worth a warning; " + orTenth, "14d", duration},
-	{"certificate-critical", beforeExpiry + "a port's certificate is critical; " + orTenth, "3d", duration},
+	{"port-latency", "How long a port may take to respond.", "1s", duration},
+	{"port-error-rate", "Tolerated share of failed probes of a port, over five minutes.", "0.05", ratio},
+	{"certificate-warning", "Warn this long before a port's certificate expires" + orTenth, "14d", duration},
+	{"certificate-critical", "The same, critical" + orTenth, "3d", duration},
+	{
+		"exporter-certificate", "Warn this long before a certificate of the exporter expires" + orTenth,
+		"7d", duration,
+	},
 
-	{"raft-log-lag", "How many Raft log entries a server may be behind.", "1000", count},
-	{"raft-apply-lag", "How many committed Raft log entries a server may have yet to apply.", "1000", count},
-	{"raft-last-contact-warning", "How long ago a follower heard of the leader is worth a warning.", "200ms", duration},
-	{"raft-last-contact-critical", "How long ago a follower heard of the leader is critical.", "500ms", duration},
-	{"raft-commit-time", "How long the leader may take to commit a Raft log entry, on average.", "200ms", duration},
-	{"raft-saturation", "Share of its time that a thread of Raft may be busy.", "0.5", ratio},
-	{"leader-changes", "How many changes of the leader in 15 minutes are too many.", "4", count},
+	{"raft-log-lag", "How many Raft log entries a server may lag.", "1000", count},
+	{"raft-apply-lag", "How many committed Raft log entries may wait to be applied.", "1000", count},
+	{"raft-last-contact", "How long ago a follower may have heard from the leader.", "200ms", duration},
+	{"raft-commit-time", "How long a commit may take on average.", "200ms", duration},
+	{"raft-saturation", "How busy a Raft thread may be.", "0.5", ratio},
+	{"leader-changes", "Changes of leader in 15 minutes that are too many.", "4", count},
+
+	{"members-failed-warning", "Warn if more than this share of client agents fails at once.", "0.1", ratio},
+	{"members-failed-critical", "The same, critical.", "0.5", ratio},
+	{
+		"gossip-score", "Gossip health score that is too high, on average over five minutes; 7 is the worst.",
+		"2", count,
+	},
+	{"rpc-error-rate", "Tolerated share of failed RPC requests, over ten minutes.", "0.1", ratio},
+	{"version-skew", "How long several versions of Consul may run in a cluster.", "1d", duration},
+	{"ca-root-warning", "Warn this long before the service mesh's root certificate expires.", "30d", duration},
+	{"ca-root-critical", "The same, critical.", "7d", duration},
+	{"license-warning", "Warn this long before the Consul Enterprise license expires.", "30d", duration},
+	{"license-critical", "The same, critical.", "7d", duration},
 
 	{
-		"gossip-score-warning", "Health score of gossip that is worth a warning, on average over five minutes; " +
-			"0 is healthy, 7 the worst.", "2", count,
+		settingServiceAlerts, "Alerts on services: off, warning, or critical (ConsulServiceDown pages).", severities[1],
+		serviceAlerts,
 	},
-	{"gossip-score-critical", "Health score of gossip that is critical, on average over five minutes.", "4", count},
-	{"version-skew", "How long servers and clients of several versions may be in the cluster.", "1d", duration},
-	{"ca-root-warning", beforeExpiry + "the root certificate of the service mesh is worth a warning.", "30d", duration},
-	{"ca-root-critical", beforeExpiry + "the root certificate of the service mesh is critical.", "7d", duration},
-	{"license-warning", beforeExpiry + "the licence of Consul Enterprise is worth a warning.", "30d", duration},
-	{"license-critical", beforeExpiry + "the licence of Consul Enterprise is critical.", "7d", duration},
-
+	{
+		settingServices, "Services to alert on: a regular expression for the whole name. Default: all.", "", serviceNames,
+	},
+	{
+		settingServiceTag, "Alert only on services with this tag, or with --service-meta.", "", anyText,
+	},
+	{
+		settingServiceMeta, "Alert only on services with this meta, such as alert=true, exported with --meta.filter.", "",
+		serviceMeta,
+	},
+	{
+		"catalog-loss", "Share of services or nodes that may vanish within an hour.", "0.5", ratio,
+	},
 	{"maintenance", "How long a node or service may be in maintenance.", "1d", duration},
-	{"scrape-duration", "How long a scrape may take; less than Prometheus's scrape_timeout.", "8s", duration},
+	{"scrape-duration", "How long a scrape may take; keep it below scrape_timeout.", "8s", duration},
 }
 
-// The help of settings about what expires. Some certificates are renewed by machines, after a fraction of their
-// lifetime.
-const (
-	beforeExpiry = "How long before it expires "
-	orTenth      = "or a tenth of its lifetime, if that is shorter."
-)
+// orTenth ends the help of settings about certificates that machines may renew, after a fraction of their lifetime.
+const orTenth = ", or a tenth of its lifetime if that is shorter."
 
 // ordered are the pairs of settings of which the first must come before the second: a warning is to come before what
 // it warns of.
@@ -98,8 +116,7 @@ var ordered = []struct {
 	rises bool
 }{
 	{"certificate-warning", "certificate-critical", false},
-	{"raft-last-contact-warning", "raft-last-contact-critical", true},
-	{"gossip-score-warning", "gossip-score-critical", true},
+	{"members-failed-warning", "members-failed-critical", true},
 	{"ca-root-warning", "ca-root-critical", false},
 	{"license-warning", "license-critical", false},
 }
@@ -155,8 +172,8 @@ func (v values) disorder() []error {
 			first, last, want = o.warning, o.critical, "less"
 		}
 		if number(v.promQL[first]) >= number(v.promQL[last]) {
-			errs = append(errs, fmt.Errorf("--%s: %s is not %s than %s, which is critical",
-				o.warning, v.text[o.warning], want, v.text[o.critical]))
+			errs = append(errs, fmt.Errorf("--%s: %s must be %s than %s, the value of --%s",
+				o.warning, v.text[o.warning], want, v.text[o.critical], o.critical))
 		}
 	}
 	return errs

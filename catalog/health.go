@@ -3,7 +3,10 @@
 
 package catalog
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Status is the state of a check, or of a service instance by all its checks. The worst of several is the largest.
 type Status uint8
@@ -49,6 +52,31 @@ const (
 // InMaintenance is whether the check stands for maintenance, of its node or of its service.
 func (c *Check) InMaintenance() bool {
 	return c.ID == nodeMaintenanceID || strings.HasPrefix(c.ID, serviceMaintenancePrefix)
+}
+
+// gossipID is the ID of the check by which Consul knows whether a node's agent is alive (Consul: structs.SerfCheckID).
+const gossipID = "serfHealth"
+
+// OfGossip is whether the check is the one by which Consul knows whether the node's agent is alive.
+func (c *Check) OfGossip() bool { return c.ID == gossipID && c.ServiceID == "" }
+
+// Gone reports whether the node's agent failed, and with it mostly the whole node.
+func (n *Node) Gone() bool {
+	return slices.ContainsFunc(n.Checks, func(c Check) bool { return c.OfGossip() && c.Status == Critical })
+}
+
+// Lost counts the critical instances by service if the node is gone. They are critical whatever their own checks say.
+func (n *Node) Lost() map[string]int {
+	if !n.Gone() {
+		return nil
+	}
+	lost := make(map[string]int)
+	for i := range n.Instances {
+		if n.Instances[i].Status == Critical {
+			lost[n.Instances[i].Service]++
+		}
+	}
+	return lost
 }
 
 // health is what the check says about a service instance.

@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"regexp"
@@ -126,6 +127,9 @@ func RaftStates() []RaftState {
 	return []RaftState{RaftLeader, RaftFollower, RaftCandidate, RaftShutdown, RaftUnknown}
 }
 
+// Leads reports whether it is a server that calls itself leader.
+func (a *Agent) Leads() bool { return a.Raft != nil && a.Raft.State == RaftLeader }
+
 // RaftStats are the Raft figures of `consul info`, which port 8300 does not tell (hashicorp/raft: Raft.Stats).
 type RaftStats struct {
 	State             RaftState
@@ -203,6 +207,9 @@ func (c *debugConfig) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// ErrNotAgent means that the answer is not what an agent says about itself.
+var ErrNotAgent = errors.New("the answer has no node name; is this a Consul agent?")
+
 // off reports whether a switch is there and off. Older versions of Consul do not have all of them.
 func off(enabled *bool) bool { return enabled != nil && !*enabled }
 
@@ -251,7 +258,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 		}
 	}
 	if a.Name == "" {
-		return Agent{}, fmt.Errorf("the answer has no node name; is this a Consul agent?")
+		return Agent{}, ErrNotAgent
 	}
 	if self.Stats.Raft == nil {
 		return a, nil

@@ -25,8 +25,11 @@ const (
 	choiceShare = 2
 )
 
-// errNoAnswerYet means that an agent kept the scrape waiting for too long.
-var errNoAnswerYet = errors.New("no answer in time")
+// noAnswerYet means that an agent kept the scrape waiting for too long.
+type noAnswerYet struct{}
+
+func (noAnswerYet) Error() string { return "no answer in time" }
+func (noAnswerYet) Unwrap() error { return context.DeadlineExceeded }
 
 // usefulness is what an agent is good for in a scrape.
 type usefulness int
@@ -206,9 +209,24 @@ func (s *Snapshot) state(ctx context.Context) (err error, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.passedOver {
-		return errNoAnswerYet, true
+		return noAnswerYet{}, true
 	}
 	return s.before.err, true
+}
+
+// AgentErr is why the agent that is used in this scrape does not tell about itself, as far as is known by now; nil if
+// it does, or was not asked.
+func (s *Snapshot) AgentErr() error {
+	u := s.chosen()
+	if u == nil || !u.self.Asked() {
+		return nil
+	}
+	ended, cancel := context.WithCancel(s.ctx)
+	cancel() // Nothing is waited for.
+	if _, err := u.Agent().Get(ended); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 // Agents are the configured agents that this scrape has asked, in the order in which they are configured; nil if there

@@ -20,8 +20,11 @@ import (
 var (
 	endpointAutopilotState  = consul.Endpoint{Path: "/v1/operator/autopilot/state"}
 	endpointAutopilotConfig = consul.Endpoint{Path: "/v1/operator/autopilot/configuration"}
-	// endpointLeaderAutopilot is the same as the first one, of the leader.
+	// These are the same, of the leader.
 	endpointLeaderAutopilot = consul.Endpoint{Path: "/v1/operator/autopilot/state", Consistency: consul.ConsistencyDefault}
+	endpointLeaderSettings  = consul.Endpoint{
+		Path: "/v1/operator/autopilot/configuration", Consistency: consul.ConsistencyDefault,
+	}
 )
 
 // AutopilotState is what autopilot makes of the servers. Without a leader it calls none of them healthy.
@@ -49,7 +52,6 @@ type AutopilotServer struct {
 	// LastContact is how long ago the server heard from the leader; nil if never, or if it is not alive: autopilot keeps
 	// showing what a dead server last said.
 	LastContact *time.Duration
-	LastIndex   *uint64   // That of the last entry in its Raft log; nil when it has none or is not alive.
 	StableSince time.Time // When Healthy last changed; zero when unknown.
 }
 
@@ -135,7 +137,6 @@ func newAutopilotServer(id string, server *api.AutopilotServer) AutopilotServer 
 	if !s.Alive || server.LastTerm == 0 {
 		return s // Its figures are none, or old ones.
 	}
-	s.LastIndex = new(server.LastIndex)
 	// Consul turns "never" into 0, which otherwise is the leader's only (structs.RaftStats.ToAutopilotServerStats).
 	if contact := server.LastContact; contact != nil && (contact.Duration() > 0 || (contact.Duration() == 0 && leads)) {
 		s.LastContact = new(contact.Duration())
@@ -159,16 +160,27 @@ type AutopilotConfig struct {
 // AutopilotConfig are the settings that the answering server knows. They are only read once autopilot has a view:
 // before the first leader has written them, Consul logs an error for each question.
 func (s *Snapshot) AutopilotConfig() *Fact[AutopilotConfig] {
-	return s.autopilotConfig.Start(s.ctx, func(ctx context.Context) (AutopilotConfig, error) {
-		if _, err := s.AutopilotState().Get(ctx); err != nil {
+	return s.autopilotConfig.Start(s.ctx, s.autopilotConfigOf(endpointAutopilotConfig, s.AutopilotState))
+}
+
+// LeaderAutopilotConfig are the settings that the leader knows.
+func (s *Snapshot) LeaderAutopilotConfig() *Fact[AutopilotConfig] {
+	return s.leaderSettings.Start(s.ctx, s.autopilotConfigOf(endpointLeaderSettings, s.LeaderAutopilot))
+}
+
+func (s *Snapshot) autopilotConfigOf(
+	ep consul.Endpoint, view func() *Fact[AutopilotState],
+) func(context.Context) (AutopilotConfig, error) {
+	return func(ctx context.Context) (AutopilotConfig, error) {
+		if _, err := view().Get(ctx); err != nil {
 			return AutopilotConfig{}, err
 		}
-		answer, err := answerOf[api.AutopilotConfiguration](s, endpointAutopilotConfig)(ctx)
+		answer, err := answerOf[api.AutopilotConfiguration](s, ep)(ctx)
 		if err != nil {
 			return AutopilotConfig{}, err
 		}
 		return newAutopilotConfig(&answer), nil
-	})
+	}
 }
 
 // KnownMinQuorum is autopilot's setting if this scrape has read it by now, and else 0.

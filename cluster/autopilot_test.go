@@ -39,9 +39,9 @@ func TestNewAutopilotState(t *testing.T) {
 		{"two servers", autopilotStateSeed, AutopilotState{
 			Healthy: true, FailureTolerance: 1, OptimisticFailureTolerance: new(2),
 			Servers: []AutopilotServer{
-				{"server-1", "a", true, true, new(true), new(time.Duration(0)), new(uint64(40)), since},
+				{"server-1", "a", true, true, new(true), new(time.Duration(0)), since},
 				{
-					"server-2", "b", true, true, new(true), new(23500 * time.Microsecond), new(uint64(38)),
+					"server-2", "b", true, true, new(true), new(23500 * time.Microsecond),
 					since.Add(500 * time.Millisecond),
 				},
 			},
@@ -57,8 +57,8 @@ func TestNewAutopilotState(t *testing.T) {
 			{Name: "7", ID: "7"},
 			{Name: "dead", ID: "2", Voter: new(true)},
 			{Name: "fresh", ID: "3", Alive: true, Voter: new(false)},
-			{Name: "lonely", ID: "4", Alive: true, Voter: new(false), LastIndex: new(uint64(7))},
-			{Name: "negative", ID: "5", Alive: true, LastIndex: new(uint64(7))},
+			{Name: "lonely", ID: "4", Alive: true, Voter: new(false)},
+			{Name: "negative", ID: "5", Alive: true},
 		}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -95,7 +95,7 @@ func (s *Snapshot) telemetryOfOne(ctx context.Context) (Telemetry, error) {
 	if err != nil {
 		return Telemetry{}, err
 	}
-	answer, _, err := s.telemetryAnswer(ctx, &agent)
+	answer, _, err := s.telemetryAnswer(ctx, s.Address(), &agent)
 	if err != nil {
 		return Telemetry{}, err
 	}

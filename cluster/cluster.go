@@ -132,6 +132,36 @@ func (c *Cluster) failingFiles() []string {
 	return wrong
 }
 
+// Certificate is one that the exporter itself has loaded.
+type Certificate struct {
+	// Protocol is that of the ports it is for.
+	Protocol Protocol
+	consul.OwnCertificate
+}
+
+// Use says what it is for, such as rpc_ca.
+func (c Certificate) Use() string {
+	if c.Authority {
+		return string(c.Protocol) + "_ca"
+	}
+	return string(c.Protocol) + "_client"
+}
+
+// certificates are those that the exporter shows and trusts. What is for port 8300 as well is there once, as HTTP's.
+func (c *Cluster) certificates(now time.Time) (all []Certificate) {
+	for _, own := range c.opts.Client.TLS.Certificates(now) {
+		all = append(all, Certificate{ProtocolHTTP, own})
+	}
+	for _, own := range c.opts.Ports.RPCTLSConfig.Certificates(now) {
+		if !slices.ContainsFunc(all, func(other Certificate) bool {
+			return other.File == own.File && other.Authority == own.Authority
+		}) {
+			all = append(all, Certificate{ProtocolRPC, own})
+		}
+	}
+	return all
+}
+
 // planner plans the ports of these servers with what is known of the rest; agent is nil if nothing is known of it.
 func (c *Cluster) planner(k *known, t Topology, agent *Agent) *planner {
 	pl := &planner{

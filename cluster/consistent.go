@@ -146,7 +146,7 @@ func (s *Snapshot) readThroughUsed(ctx context.Context) (a attempt) {
 	a.err = s.readAgent(ctx, ep, &checks)
 	a.took, a.waited, a.leader = time.Since(start), errors.Is(a.err, context.DeadlineExceeded), leader
 	agent, ok := agentFact.Peek()
-	leads := ok && agent.Raft != nil && agent.Raft.State == RaftLeader
+	leads := ok && agent.Leads()
 	a.leaderHangs = leads || s.cluster.prober.Silent(leader)
 	return a
 }

@@ -144,6 +144,24 @@ func uniqueNames(servers []Server) []Server {
 	return servers
 }
 
+// PeerOf returns a server's entry in the Raft configuration: the one with its node ID. It is an error if there is none,
+// or if another entry has its address: then it is not certain which of the two is meant.
+func (t Topology) PeerOf(s Server) (RaftPeer, error) {
+	own := slices.IndexFunc(t.Peers, func(p RaftPeer) bool { return s.ID != "" && p.nodeID() == s.ID })
+	other := slices.IndexFunc(t.Peers, func(p RaftPeer) bool { return p.Address == s.RPCAddress && p.nodeID() != s.ID })
+	switch {
+	case s.ID == "":
+		return RaftPeer{}, fmt.Errorf("the node ID of %s is unknown", s.Name)
+	case other >= 0:
+		return RaftPeer{}, fmt.Errorf("%s has the node ID %s, and the peer at its address %s has %s",
+			s.Name, s.ID, s.RPCAddress, cmp.Or(t.Peers[other].nodeID(), "none"))
+	case own < 0:
+		return RaftPeer{}, fmt.Errorf("%s is not in the Raft configuration", s.Name)
+	default:
+		return t.Peers[own], nil
+	}
+}
+
 // NameFor returns the name of the server with this node ID. If there is none, that is what the server calls itself, or
 // nothing if another server has that name.
 func (t Topology) NameFor(id, itself string) string {

@@ -404,3 +404,34 @@ func TestTopology_Decided(t *testing.T) {
 		})
 	}
 }
+
+// A server is the peer with its node ID, and never the one that only has its address. Where the two are not the same,
+// there is no telling which is meant.
+func TestTopology_PeerOf(t *testing.T) {
+	t.Parallel()
+	const a, b = "10.0.0.1:8300", "10.0.0.2:8300"
+	for _, tc := range []struct {
+		name  string
+		id    string
+		peers []RaftPeer
+		want  string // The ID of the peer, or a part of the error.
+	}{
+		{"it", "id-a", []RaftPeer{peer("id-b", b), peer("id-a", a)}, "id-a"},
+		{"it has a new address", "id-a", []RaftPeer{peer("id-a", "10.0.0.9:8300"), peer("id-b", b)}, "id-a"},
+		{
+			"a rebuilt server's old peer", "id-a",
+			[]RaftPeer{peer("id-old", a)},
+			"the peer at its address " + a + " has id-old",
+		},
+		{"two peers", "id-a", []RaftPeer{peer("id-a", b), peer("id-old", a)}, "a has the node ID id-a, and the peer at its"},
+		{"two at one address", "id-a", []RaftPeer{peer("id-a", a), peer("id-old", a)}, "has id-old"},
+		{"a peer without an ID", "id-a", []RaftPeer{peer(a, a)}, "has none"},
+		{"it has no ID", "", []RaftPeer{peer("id-a", a)}, "the node ID of a is unknown"},
+		{"no peer", "id-a", []RaftPeer{peer("id-b", b)}, "a is not in the Raft configuration"},
+	} {
+		got, err := (Topology{Peers: tc.peers}).PeerOf(Server{Name: "a", ID: tc.id, RPCAddress: a})
+		if err == nil && got.ID != tc.want || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %+v, error %v; want %q", tc.name, got, err, tc.want)
+		}
+	}
+}

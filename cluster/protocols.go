@@ -33,8 +33,6 @@ type protocol struct {
 	// number is Consul's default port, and transports are what the protocol is spoken over.
 	number     int
 	transports []string
-	// alert is the alert of the pack for a port that is down over TCP; empty if there is none for this protocol.
-	alert string
 	// listens returns the port's number in an agent's configuration, which is not positive if the port is off, and the
 	// addresses that it is bound to, if not those of client_addr. It is nil for ports that servers have for each other.
 	listens func(*debugConfig) (number int, addrs []string)
@@ -55,41 +53,41 @@ var (
 // protocols is the table of protocols, in the order of their default ports.
 var protocols = []protocol{
 	{
-		name: ProtocolRPC, number: 8300, transports: overTCP, alert: "ConsulRPCPortDown",
+		name: ProtocolRPC, number: 8300, transports: overTCP,
 		plan: (*planner).planRPC, ask: (*Cluster).askRPC,
 	},
 	{
-		name: ProtocolSerfLAN, number: 8301, transports: overBoth, alert: "ConsulSerfLANPortDown",
+		name: ProtocolSerfLAN, number: 8301, transports: overBoth,
 		plan: (*planner).planLAN, ask: (*Cluster).askGossip,
 	},
 	{
-		name: ProtocolSerfWAN, number: 8302, transports: overBoth, alert: "ConsulSerfWANPortDown",
+		name: ProtocolSerfWAN, number: 8302, transports: overBoth,
 		plan: (*planner).planWAN, ask: (*Cluster).askGossip,
 	},
 	{
-		name: ProtocolHTTP, number: 8500, transports: overTCP, alert: "ConsulHTTPPortDown",
+		name: ProtocolHTTP, number: 8500, transports: overTCP,
 		listens: func(c *debugConfig) (int, []string) { return c.HTTPPort, c.HTTPAddrs },
 		ask:     (*Cluster).askHTTP,
 	},
 	{
-		name: ProtocolHTTPS, number: 8501, transports: overTCP, alert: "ConsulHTTPPortDown",
+		name: ProtocolHTTPS, number: 8501, transports: overTCP,
 		listens: func(c *debugConfig) (int, []string) { return c.HTTPSPort, c.HTTPSAddrs },
 		plan:    (*planner).planTLS, ask: (*Cluster).askHTTP,
 	},
 	{
-		name: ProtocolGRPC, number: 8502, transports: overTCP, alert: "ConsulGRPCPortDown",
+		name: ProtocolGRPC, number: 8502, transports: overTCP,
 		listens: func(c *debugConfig) (int, []string) { return c.GRPCPort, c.GRPCAddrs },
 		tag:     func(s Server) int { return s.GRPCPort },
 		ask:     (*Cluster).askGRPC,
 	},
 	{
-		name: ProtocolGRPCTLS, number: 8503, transports: overTCP, alert: "ConsulGRPCPortDown",
+		name: ProtocolGRPCTLS, number: 8503, transports: overTCP,
 		listens: func(c *debugConfig) (int, []string) { return c.GRPCTLSPort, c.GRPCTLSAddrs },
 		tag:     func(s Server) int { return s.GRPCTLSPort },
 		plan:    (*planner).planGRPCTLS, ask: (*Cluster).askGRPC,
 	},
 	{
-		name: ProtocolDNS, number: 8600, transports: overBoth, alert: "ConsulDNSPortDown",
+		name: ProtocolDNS, number: 8600, transports: overBoth,
 		listens: func(c *debugConfig) (int, []string) { return c.DNSPort, c.DNSAddrs },
 		plan:    (*planner).planDNS, ask: (*Cluster).askDNS,
 	},
@@ -103,9 +101,6 @@ func (p Protocol) row() *protocol {
 
 // DefaultPort is Consul's default port for the protocol.
 func (p Protocol) DefaultPort() int { return p.row().number }
-
-// Alert is the name of the alert for a port of this protocol that is down over TCP, or empty.
-func (p Protocol) Alert() string { return p.row().alert }
 
 // Protocols returns all of them, in the order of their default ports.
 func Protocols() []Protocol {

@@ -26,9 +26,10 @@ func everything(ctx context.Context, s *Snapshot) map[string]error {
 		"nodes": started(s.CatalogNodes()), "catalog": started(s.Catalog()), "datacenters": started(s.Datacenters()),
 		"autopilot": started(s.AutopilotState()), "autopilot config": started(s.AutopilotConfig()),
 		"leader's autopilot": started(s.LeaderAutopilot()), "leader's raft": started(s.LeaderRaftPeers()),
-		"consistent": started(s.ConsistentRead()),
-		"mesh":       started(s.MeshRoots()),
-		"peerings":   started(s.Peerings()), "acl": started(s.ACLReplication()), "sessions": started(s.Sessions()),
+		"leader's config": started(s.LeaderAutopilotConfig()),
+		"consistent":      started(s.ConsistentRead()),
+		"mesh":            started(s.MeshRoots()),
+		"peerings":        started(s.Peerings()), "acl": started(s.ACLReplication()), "sessions": started(s.Sessions()),
 		"keys": started(s.KeyNumbers()), "rtts": started(s.ServerRTTs()), "ports": started(s.PortReports()),
 		"servers": started(s.ServerAgents()),
 	}
@@ -179,7 +180,7 @@ func TestQuiet_Rights(t *testing.T) {
 	operator := map[string]string{
 		"raft": denied + "operator:read", "autopilot": denied + "operator:read", "autopilot config": denied + "operator:read",
 		"leader's autopilot": denied + "operator:read", "leader's raft": denied + "operator:read",
-		"peerings": denied + "peering:read",
+		"leader's config": denied + "operator:read", "peerings": denied + "peering:read",
 	}
 	const self = denied + "agent:read"
 	nothing := map[string]string{"agent": self, "metrics": self, "servers": self, "rtts": self}
@@ -226,7 +227,8 @@ func TestQuiet_ColdStart(t *testing.T) {
 	want := map[string]string{
 		"nodes": never, "catalog": never, "autopilot": never, "autopilot config": never, "mesh": never, "sessions": never,
 		"keys":               never,
-		"leader's autopilot": "no leader", "leader's raft": "no leader", "peerings": "no leader", "acl": "switched off",
+		"leader's autopilot": "no leader", "leader's raft": "no leader", "leader's config": "no leader",
+		"peerings": "no leader", "acl": "switched off",
 	}
 	errs, ports := quietly(t, c, Options{Client: consul.Options{Address: addressOf(t, c.Servers[0])}})
 	expectErrors(t, errs, want)

@@ -64,10 +64,12 @@ type Snapshot struct {
 	serverAgents     Fact[map[string]Agent]
 	urlHosts         Fact[[]string]
 	membersSeen      Fact[map[string][]Member]
+	raftContacts     Fact[map[string]bool]
 
 	autopilotState  Fact[AutopilotState]
 	leaderAutopilot Fact[AutopilotState]
 	autopilotConfig Fact[AutopilotConfig]
+	leaderSettings  Fact[AutopilotConfig]
 	consistentRead  Fact[ConsistentRead]
 	serverRTTs      Fact[[]RTT]
 	telemetry       Fact[Telemetry]
@@ -166,6 +168,9 @@ func (s *Snapshot) KnownAgent() *Agent {
 
 // FailingFiles are why files could not be read again, so that what they held before is in use.
 func (s *Snapshot) FailingFiles() []string { return s.cluster.failingFiles() }
+
+// Certificates are those that the exporter itself shows and trusts.
+func (s *Snapshot) Certificates() []Certificate { return s.cluster.certificates(s.start) }
 
 // Close ends all fetching, and the connections to Consul. The cluster keeps what is known by now for the next
 // snapshot.

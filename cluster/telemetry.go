@@ -35,7 +35,7 @@ func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 		if !agent.direct || s.balanced() {
 			return s.telemetryOfOne(ctx)
 		}
-		answer, remote, err := s.telemetryAnswer(ctx, &agent)
+		answer, remote, err := s.telemetryAnswer(ctx, s.Address(), &agent)
 		if err != nil {
 			return Telemetry{}, err
 		}
@@ -46,15 +46,18 @@ func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 	})
 }
 
-// telemetryAnswer reads the telemetry of this agent, unless it may not be asked yet, and from where it came.
-func (s *Snapshot) telemetryAnswer(ctx context.Context, agent *Agent) (*telemetry.Answer, net.Addr, error) {
+// telemetryAnswer reads the telemetry of this agent at this address, unless it may not be asked yet, and from where it
+// came.
+func (s *Snapshot) telemetryAnswer(
+	ctx context.Context, at consul.Address, agent *Agent,
+) (*telemetry.Answer, net.Addr, error) {
 	var answer telemetry.Answer
 	up := s.before.uptimes[agent.key()].with(agent, s.start)
 	if !up.settled(time.Now(), s.cluster.opts.TelemetryWait) {
 		return &answer, nil, nil
 	}
 	var conn connection
-	err := s.stream(conn.trace(ctx), endpointTelemetry, s.newBudget(), answer.Decode)
+	err := s.streamAt(conn.trace(ctx), at, endpointTelemetry, s.newBudget(), answer.Decode)
 	return &answer, conn.remote(), err
 }
 
@@ -91,12 +94,16 @@ func (s *Snapshot) learnedUptimes(k map[string]uptime) map[string]uptime {
 	if measured, ok := s.telemetry.Peek(); ok {
 		note(&measured.Agent)
 	}
+	servers, _ := s.serverAgents.Peek()
+	for _, agent := range servers {
+		note(&agent)
+	}
 	return uptimes
 }
 
 // with returns it with what the agent has said about itself.
 func (u uptime) with(a *Agent, now time.Time) uptime {
-	leads := a.Raft != nil && a.Raft.State == RaftLeader
+	leads := a.Leads()
 	if u.since.IsZero() || (u.leads && !leads) {
 		u.since = now
 	}

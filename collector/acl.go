@@ -13,13 +13,13 @@ import "github.com/zervigo/consul_cluster_exporter/cluster"
 // Requests: /v1/agent/self, /v1/status/leader and /v1/acl/replication. ACL: none. Four series.
 func newACLCollector(define *definitions) collector {
 	enabled := define.gauge("consul_acl_replication_enabled",
-		"Whether the datacenter is to copy ACLs from the primary one (1) or not (0).")
+		"1 if this datacenter replicates ACLs from the primary, otherwise 0.")
 	running := define.gauge("consul_acl_replication_running",
-		"Whether the leader copies ACLs from the primary datacenter (1) or not (0).")
+		"1 if ACL replication runs, otherwise 0.")
 	success := define.gauge("consul_acl_replication_last_success_timestamp_seconds",
-		"When ACLs were last copied; absent when they never were.")
+		"When ACLs were last replicated; absent if never.")
 	failure := define.gauge("consul_acl_replication_last_error_timestamp_seconds",
-		"When copying ACLs last failed; absent when it never did.")
+		"When replicating ACLs last failed; absent if never.")
 	return ofFact((*cluster.Snapshot).ACLReplication, func(status cluster.ACLReplication, out *families) {
 		out.flag(enabled, status.Enabled)
 		out.flag(running, status.Running)

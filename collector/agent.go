@@ -19,10 +19,9 @@ import (
 // those of the topology (see newRaftCollector). ACL: agent:read. One series per server.
 func newAgentCollector(define *definitions) collector {
 	return together(
-		ofUp(define.gauge("consul_up", "1 if the HTTP API of a configured agent answered this scrape, otherwise 0. An "+
-			"answer to /v1/agent/self or /v1/status/leader counts, also that the token may not read it or that the agent "+
-			"has lost its servers; status 429 or a page of HTML does not. Absent when the exporter could not query it for a "+
-			"reason of its own.")),
+		ofUp(define.gauge("consul_up", "1 if the HTTP API of a configured agent responded, even if it denied the "+
+			"request or has no servers. 0 otherwise, also for status 429 and HTML. Absent if the exporter could not send the "+
+			"request.")),
 		readAgents(define), readServers(define), readRaftStats(define),
 	)
 }
@@ -30,11 +29,11 @@ func newAgentCollector(define *definitions) collector {
 // readAgents reads which agent the scrape used, and how the configured ones answered.
 func readAgents(define *definitions) reader {
 	info := define.gauge("consul_cluster_agent_info",
-		"The agent that answered this scrape; always 1. Absent when none answered, or the token may not read who it is.",
+		"The agent that this scrape used; always 1. Absent if none responded or the token may not read its name.",
 		"server", "node_id")
 	up := define.gauge("consul_exporter_agent_up",
-		"With several --consul.server, 1 for each agent that answered usefully and 0 for each that did not. Agents that "+
-			"this scrape did not need are absent.", "agent")
+		"With several --consul.server: 1 for each agent that was useful, 0 for each that was not. Agents not "+
+			"needed are absent.", "agent")
 	return func(snap *cluster.Snapshot) adder {
 		used := snap.Agent()
 		return func(ctx context.Context, out *families) error {
@@ -54,7 +53,7 @@ func readAgents(define *definitions) reader {
 
 func readServers(define *definitions) reader {
 	info := define.gauge("consul_server_info",
-		"A known server of the cluster, from Serf and the Raft configuration; always 1.",
+		"A known server, from Serf and the Raft configuration; always 1.",
 		"server", "id", "address", "version", "voter")
 	return ofFact((*cluster.Snapshot).Reports, func(reports []cluster.Report, out *families) {
 		for _, r := range reports {
@@ -66,18 +65,18 @@ func readServers(define *definitions) reader {
 
 func readRaftStats(define *definitions) reader {
 	state := define.gauge("consul_server_raft_state",
-		"The server's role in Raft by its own account: 1 for the one it has, 0 for the others.", "server", "state")
+		"The server's own Raft state: 1 for the current one, 0 for the others.", "server", "state")
 	term := define.gauge("consul_server_raft_term", "The server's current Raft term.", "server")
 	commitIndex := define.gauge("consul_server_raft_commit_index",
-		"Index of the last Raft log entry the server knows to be committed.", "server")
+		"Index of the last Raft log entry that the server knows is committed.", "server")
 	appliedIndex := define.gauge("consul_server_raft_applied_index",
-		"Index of the last Raft log entry the server has applied to its state.", "server")
+		"Index of the last Raft log entry that the server applied.", "server")
 	fsmPending := define.gauge("consul_server_raft_fsm_pending",
-		"Committed Raft log entries that wait to be applied to the server's state.", "server")
+		"Committed Raft log entries that the server has yet to apply.", "server")
 	snapshotIndex := define.gauge("consul_server_raft_last_snapshot_index",
-		"Index of the last Raft log entry in the server's latest snapshot; 0 before its first.", "server")
+		"Index of the last Raft log entry in the server's latest snapshot; 0 without one.", "server")
 	snapshotTerm := define.gauge("consul_server_raft_last_snapshot_term",
-		"Raft term of the server's latest snapshot; 0 before its first.", "server")
+		"Raft term of the server's latest snapshot; 0 without one.", "server")
 	return ofFacts((*cluster.Snapshot).ServerAgents, (*cluster.Snapshot).Topology, func(
 		byID map[string]cluster.Agent, t cluster.Topology, out *families,
 	) {

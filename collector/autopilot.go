@@ -11,7 +11,7 @@ import "github.com/zervigo/consul_cluster_exporter/cluster"
 // the failure tolerance is 0. A server that has not seen a cluster form has no view, which is a failure.
 //
 // Requests: /v1/operator/autopilot/state and then /v1/operator/autopilot/configuration, and those of the topology, by
-// which servers have the same names here as elsewhere (see newRaftCollector). ACL: operator:read. Five series per
+// which servers have the same names here as elsewhere (see newRaftCollector). ACL: operator:read. Two series per
 // server.
 func newAutopilotCollector(define *definitions) collector {
 	return together(readAutopilotState(define), readAutopilotConfig(define))
@@ -19,24 +19,15 @@ func newAutopilotCollector(define *definitions) collector {
 
 func readAutopilotState(define *definitions) reader {
 	healthy := define.gauge("consul_autopilot_cluster_healthy",
-		"Whether autopilot calls all servers healthy (1) or not (0).")
+		"1 if autopilot considers all servers healthy, otherwise 0.")
 	tolerance := define.gauge("consul_autopilot_cluster_failure_tolerance",
-		"Healthy voters that autopilot says can be lost without an outage.")
+		"How many voters can fail, according to autopilot.")
 	optimistic := define.gauge("consul_autopilot_cluster_optimistic_failure_tolerance",
-		"Healthy voters that can be lost if Consul Enterprise gives others a vote in time; without Enterprise the same as "+
-			"the failure tolerance.")
+		"The same if Consul Enterprise promotes other servers in time.")
 	serverHealthy := define.gauge("consul_autopilot_server_healthy",
-		"Whether autopilot calls the server healthy (1) or not (0).", "server")
-	voter := define.gauge("consul_autopilot_server_voter",
-		"Whether the server has a vote in Raft (1) or not (0), by autopilot's account.", "server")
-	lastContact := define.gauge("consul_autopilot_server_last_contact_seconds",
-		"Time since the server heard of the leader, when autopilot last asked it; 0 on the leader, absent when it never "+
-			"did or is not alive.", "server")
-	lastIndex := define.gauge("consul_autopilot_server_last_index",
-		"Index of the last entry in the server's Raft log, when autopilot last asked it; absent when it is not alive.",
-		"server")
+		"1 if autopilot considers the server healthy, otherwise 0.", "server")
 	stableSince := define.gauge("consul_autopilot_server_stable_since_timestamp_seconds",
-		"When the server last became healthy or unhealthy, as seen by the server that answered.", "server")
+		"When the server's health, according to autopilot, last changed.", "server")
 	return ofFacts((*cluster.Snapshot).AutopilotState, (*cluster.Snapshot).Topology, func(
 		state cluster.AutopilotState, t cluster.Topology, out *families,
 	) {
@@ -51,15 +42,6 @@ func readAutopilotState(define *definitions) reader {
 				continue
 			}
 			out.flag(serverHealthy, s.Healthy, server)
-			if s.Voter != nil {
-				out.flag(voter, *s.Voter, server)
-			}
-			if s.LastContact != nil {
-				out.add(lastContact, s.LastContact.Seconds(), server)
-			}
-			if s.LastIndex != nil {
-				out.add(lastIndex, float64(*s.LastIndex), server)
-			}
 			out.instant(stableSince, s.StableSince, server)
 		}
 	})
@@ -67,15 +49,15 @@ func readAutopilotState(define *definitions) reader {
 
 func readAutopilotConfig(define *definitions) reader {
 	lastContactThreshold := define.gauge("consul_autopilot_config_last_contact_threshold_seconds",
-		"How long a healthy server may not have heard of the leader.")
+		"How long ago a healthy server may have heard from the leader.")
 	maxTrailingLogs := define.gauge("consul_autopilot_config_max_trailing_logs",
-		"How many Raft log entries a healthy server may be behind the leader.")
+		"How many Raft log entries a healthy server may lag.")
 	minQuorum := define.gauge("consul_autopilot_config_min_quorum",
-		"Number of servers below which autopilot removes none that failed; 0 is no limit.")
+		"Number of servers below which autopilot removes none; 0 is no limit.")
 	stabilizationTime := define.gauge("consul_autopilot_config_server_stabilization_time_seconds",
-		"How long a new server must be healthy before autopilot gives it a vote.")
+		"How long a new server must be healthy to get a vote.")
 	cleanup := define.gauge("consul_autopilot_config_cleanup_dead_servers",
-		"Whether autopilot removes servers that failed when others can replace them (1) or not (0).")
+		"1 if autopilot removes failed servers that can be spared, otherwise 0.")
 	return ofFact((*cluster.Snapshot).AutopilotConfig, func(config cluster.AutopilotConfig, out *families) {
 		if config.LastContactThreshold != nil {
 			out.add(lastContactThreshold, config.LastContactThreshold.Seconds())

@@ -27,27 +27,30 @@ import (
 type catalogCollector struct {
 	settings CatalogSettings
 
-	services, nodes, unread, instances       *desc
+	services, nodes, unread, instances, lost *desc
 	nodeHealthy, tag, meta                   *desc
 	nodeStatus, serviceStatus, serviceChecks *desc
 	series, seriesLimit                      *desc
 }
 
 func newCatalogCollector(define *definitions) collector {
-	const status = " 1 for the status it has, 0 for the others; of a check for maintenance also critical is 1."
+	const status = " 1 for the current one, otherwise 0. For maintenance, critical is also 1."
 	return &catalogCollector{
 		settings: define.settings.Catalog,
 		services: define.gauge("consul_catalog_services", "Services in the catalog."),
 		nodes:    define.gauge("consul_catalog_nodes", "Nodes in the catalog."),
 		unread: define.gauge("consul_catalog_nodes_unread",
-			"Nodes of which some services were not read, because Consul changes the nodes when it is asked for all at once and "+
-				"there are too many services to read one by one. 0 if the catalog is complete."),
+			"Nodes with services that were not read, because reading them at once would change Consul and there "+
+				"are too many to read one by one. 0 if the catalog is complete."),
 		instances: define.gauge("consul_catalog_service_instances",
-			"Instances of a service by their status: the worst of all checks of the instance and its node. unknown is present "+
-				"only if there are any. A sidecar whose service is in maintenance counts as in maintenance.", "service_name",
+			"Instances of a service by the worst status of their own and their node's checks. A sidecar of a "+
+				"service in maintenance counts as in maintenance; unknown is omitted if 0.", "service_name",
 			"status"),
+		lost: define.gauge("consul_catalog_failed_node_instances",
+			"Critical instances of a service on a node whose agent failed (serfHealth). Absent if none.",
+			"service_name", "node"),
 		nodeHealthy: define.gauge("consul_catalog_service_node_healthy",
-			"Whether all checks of the service instance and of its node are passing (1) or not (0).", "service_id", "node",
+			"1 if all checks of the instance and its node pass, otherwise 0.", "service_id", "node",
 			"service_name"),
 		tag: define.gauge("consul_service_tag", "A tag of a service instance; always 1.", "service_id", "node", "tag"),
 		meta: define.gauge("consul_service_meta_info",
@@ -57,12 +60,12 @@ func newCatalogCollector(define *definitions) collector {
 		serviceStatus: define.gauge("consul_health_service_status",
 			"Status of a check of a service instance:"+status, "check", "node", "service_id", "service_name", "status"),
 		serviceChecks: define.gauge("consul_service_checks",
-			"A check of a service instance, by ID and name; always 1.", "service_id", "service_name", "check_id", "check_name",
+			"A check of a service instance; always 1.", "service_id", "service_name", "check_id", "check_name",
 			"node"),
 		series: define.gauge("consul_exporter_catalog_series",
-			"Series that the catalog has, totals apart; above the limit they are left out."),
+			"Series of the catalog, without its totals; above the limit they are omitted."),
 		seriesLimit: define.gauge("consul_exporter_catalog_series_limit",
-			"How many series the catalog may have before all but the totals are left out; absent without a limit."),
+			"How many series the catalog may have; absent without a limit."),
 	}
 }
 
@@ -95,6 +98,7 @@ func (c *catalogCollector) export(all *catalog.Catalog, out *families) error {
 	checks := newFamilies()
 	wait := alongside(func() { c.addChecks(all, size, checks) })
 	c.addCounts(counts, out)
+	c.addLost(all, out)
 	c.addInstances(all, size, out)
 	wait()
 	out.merge(checks)
@@ -123,11 +127,30 @@ func (c *catalogCollector) addCounts(counts map[string]*catalog.InstanceCounts, 
 	}
 }
 
+// addLost adds what failed together with its node.
+func (c *catalogCollector) addLost(all *catalog.Catalog, out *families) {
+	if !c.settings.Instances {
+		return
+	}
+	sel := newSelection(&c.settings)
+	for i := range all.Nodes {
+		n := &all.Nodes[i]
+		lost := n.Lost()
+		for _, service := range slices.Sorted(maps.Keys(lost)) {
+			if sel.services.has(service) {
+				out.addLabels(c.lost, float64(lost[service]), out.label("service_name", service), out.label("node", n.Name))
+			}
+		}
+	}
+}
+
 // catalogSize is how many series of each kind the selected part of a catalog has, totals apart.
 type catalogSize struct {
 	services, instances, tags, meta int
 	// unknown is how many services have instances of unknown state, for which there is another series.
 	unknown int
+	// lost is how many services each failed node has, in all.
+	lost int
 	// nodeChecks and serviceChecks have a series for each state; the latter have another one.
 	nodeChecks, serviceChecks int
 }
@@ -136,7 +159,8 @@ type catalogSize struct {
 var states = len(catalog.Statuses())
 
 func (s *catalogSize) series() int {
-	return states*s.services + s.unknown + s.instances + s.tags + s.meta + states*s.nodeChecks + (states+1)*s.serviceChecks
+	return states*s.services + s.unknown + s.lost + s.instances + s.tags + s.meta +
+		states*s.nodeChecks + (states+1)*s.serviceChecks
 }
 
 // measure must count what the functions below add.
@@ -148,6 +172,13 @@ func (c *catalogCollector) measure(
 		if c.settings.Instances && sel.services.has(service) {
 			size.services++
 			size.unknown += min(n[catalog.Unknown], 1)
+		}
+	}
+	for i := range all.Nodes {
+		for service := range all.Nodes[i].Lost() {
+			if c.settings.Instances && sel.services.has(service) {
+				size.lost++
+			}
 		}
 	}
 	for n := range sel.nodesOf(all) {

@@ -106,6 +106,26 @@ func TestCatalog_Settings(t *testing.T) {
 	}
 }
 
+// What is critical with its node is counted by node, in the same state whatever its own checks say.
+func TestCatalog_FailedNode(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	nodes := f.answers()["/v1/internal/ui/nodes"]
+	nodes = strings.Replace(nodes, `"Checks":[
+			{"CheckID":"alive"`, `"Checks":[
+			{"CheckID":"serfHealth","Name":"Serf Health Status","Status":"critical","ServiceID":"","ServiceName":""},
+			{"CheckID":"alive"`, 1)
+	f.handle("/v1/internal/ui/nodes", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, nodes) })
+	all := gatherAll(t, f.settled(func(*CatalogSettings) {}))
+	expectValue(t, all, 1, "consul_catalog_failed_node_instances", "service_name", "web", "node", "client-1")
+	// In maintenance.
+	expectAbsent(t, all, "consul_catalog_failed_node_instances", "service_name", "Web", "node", "client-1")
+	// With four states of the check.
+	expectValue(t, all, 57, "consul_exporter_catalog_series")
+	none := gatherAll(t, f.settled(func(s *CatalogSettings) { s.Services = regexp.MustCompile("^W") }))
+	expectAbsent(t, none, "consul_catalog_failed_node_instances", "service_name", "web", "node", "client-1")
+}
+
 // Above the limit there are only totals, and it is said so.
 func TestCatalog_Fuse(t *testing.T) {
 	t.Parallel()
@@ -124,10 +144,10 @@ func TestCatalog_Fuse(t *testing.T) {
 	}
 	var logged strings.Builder
 	e := f.settled(func(s *CatalogSettings) { s.MaxSeries = 51 })
-	e.logger = log.NewLogfmtLogger(&logged)
+	e.journal.logger = log.NewLogfmtLogger(&logged)
 	gatherAll(t, e)
 	gatherAll(t, e)
-	want := `level=error collector=catalog msg="collector failed, some of its metrics are absent" ` +
+	want := `level=error msg="collectors failed, some metrics are absent" collectors=catalog ` +
 		`err="the catalog has 52 series, more than the limit of 51: only totals are exported; ` +
 		`raise --collector.catalog.max-series, or use the filters beside it"` + "\n"
 	if logged.String() != want {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
-	"github.com/go-kit/log/level"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -125,7 +124,8 @@ type Options struct {
 	Settings *Settings
 	// Success adds probe_success, for exporters of the clusters that /probe is asked for.
 	Success bool
-	// Logger gets a line when a collector begins to fail and when it recovers; nil means no log.
+	// Logger gets a line when the state of the cluster changes, and when collectors begin to fail or recover; nil means no
+	// log.
 	Logger log.Logger
 }
 
@@ -135,7 +135,7 @@ type Exporter struct {
 	collectors []namedCollector
 	memory     *memory.Memory
 	success    reader // Reads nothing without probe_success.
-	logger     log.Logger
+	journal    *journal
 	own        ownFamilies
 
 	scrapes, shared, timeouts atomic.Uint64
@@ -144,7 +144,6 @@ type Exporter struct {
 	flights []*flight         // Guarded by mu: the scrapes under way.
 	waiters []*waiter         // Guarded by mu: the requests that wait for admission.
 	dropped map[string]uint64 // Guarded by mu: by collector.
-	failing map[string]bool   // Guarded by mu: by collector; its failure was logged.
 }
 
 // NewExporter returns an Exporter. It fails when a name in opts.Enabled is not one of a collector.
@@ -153,13 +152,8 @@ func NewExporter(opts Options) (*Exporter, error) {
 		cluster: opts.Cluster,
 		memory:  cmp.Or(opts.Memory, new(memory.Memory)),
 		success: together(),
-		logger:  opts.Logger,
 		own:     newOwnFamilies(&definitions{}),
 		dropped: make(map[string]uint64),
-		failing: make(map[string]bool),
-	}
-	if e.logger == nil {
-		e.logger = log.NewNopLogger()
 	}
 	if opts.Success {
 		e.success = newSuccess(&definitions{})
@@ -182,6 +176,7 @@ func NewExporter(opts Options) (*Exporter, error) {
 			e.collectors = append(e.collectors, namedCollector{r.Name, r.new(&define)})
 		}
 	}
+	e.journal = newJournal(opts.Logger, e.memory, e.collectors)
 	return e, nil
 }
 
@@ -216,6 +211,11 @@ type outcome struct {
 
 // refused reports whether all that is wrong are refusals by Consul.
 func (o *outcome) refused() bool { return o.err != nil && onlyRefused(o.err) }
+
+// unsupported reports whether all that is wrong is that this Consul does not have what the collector reads.
+func (o *outcome) unsupported() bool {
+	return o.refused() && !consul.IsDenied(o.err) && !consul.IsBlocked(o.err)
+}
 
 // run runs one collector. Of one that panics there is nothing but the error.
 func run(ctx context.Context, c namedCollector, snap *cluster.Snapshot) outcome {
@@ -252,37 +252,7 @@ func onlyRefused(err error) bool {
 
 // addOutcome turns an outcome into the exporter's own families.
 func (e *Exporter) addOutcome(o outcome, out *families) {
-	out.flag(e.own.success, o.err == nil, o.name)
+	out.flag(e.own.success, o.err == nil || o.unsupported(), o.name)
 	out.flag(e.own.supported, !o.refused(), o.name)
 	out.add(e.own.duration, o.duration.Seconds(), o.name)
-}
-
-// logChange logs that a collector begins to fail or stops failing.
-func (e *Exporter) logChange(o outcome) {
-	logger := log.With(e.logger, "collector", o.name)
-	switch {
-	case o.err == nil:
-		level.Info(logger).Log("msg", "collector is complete again")
-	case o.refused() && consul.IsDenied(o.err):
-		level.Warn(logger).Log("msg", "the token may not read what the collector reads, some of its metrics are absent",
-			"err", oneLine(o.err))
-	case o.refused() && consul.IsBlocked(o.err):
-		level.Warn(logger).Log("msg", "the agent blocks what the collector reads (http_config.block_endpoints)", "err",
-			oneLine(o.err))
-	case o.refused():
-		level.Info(logger).Log("msg", "this Consul does not have what the collector reads", "err", oneLine(o.err))
-	default:
-		level.Error(logger).Log("msg", "collector failed, some of its metrics are absent", "err", oneLine(o.err))
-	}
-}
-
-// oneLine joins errors in a log line, each text once: facts that depend on the same one fail with the same error.
-func oneLine(err error) string {
-	var lines []string
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		if !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, "; ")
 }

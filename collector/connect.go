@@ -15,7 +15,7 @@ import (
 // replaced for as long as their certificates may be in use.
 func newConnectCollector(define *definitions) collector {
 	expiry := define.gauge("consul_connect_ca_root_expiry_timestamp_seconds",
-		"When a root certificate of the service mesh expires, by its ID; active is true for the one that signs.",
+		"When a root certificate of the service mesh expires. Active is true for the one that signs.",
 		"root", "active")
 	return ofList((*cluster.Snapshot).MeshRoots, func(root cluster.MeshRoot, out *families) {
 		out.add(expiry, unixSeconds(root.NotAfter), root.ID, strconv.FormatBool(root.Active))

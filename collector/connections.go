@@ -42,7 +42,7 @@ func ConnectionStates() []string { return slices.Clone(shownStates) }
 // namespace, or not on Linux, there are none, and that is no failure.
 func newConnectionsCollector(define *definitions) collector {
 	connections := define.gauge("consul_port_connections",
-		"TCP connections to the port of the configured agent on this host, by their state in the kernel.",
+		"TCP connections to the agent's port on this host, by kernel state.",
 		"server", "port", "protocol", "transport", "state")
 	return read((*cluster.Snapshot).AgentPorts, func(ports []cluster.BoundPort, err error, out *families) error {
 		if err != nil || len(ports) == 0 {

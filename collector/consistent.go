@@ -17,11 +17,10 @@ const consistentName = "consistent"
 // exist, with ?consistent and a timeout of its own. ACL: none. Two series.
 func newConsistentCollector(define *definitions) collector {
 	success := define.gauge("consul_cluster_consistent_read_success",
-		"1 if the cluster answered a linearizable read in time, 0 if it did not: there is no leader, servers answered with "+
-			"an error, or it did not answer the leader or two servers in time. Absent when that is not known, for example "+
-			"because the only agent turned the read away.")
+		"1 if the cluster answered a linearizable read in time. 0 if there is no leader, servers returned "+
+			"errors, or neither the leader nor two servers answered. Absent if unknown.")
 	duration := define.gauge("consul_cluster_consistent_read_duration_seconds",
-		"How long the linearizable read took; absent when it was not answered in time.")
+		"How long the linearizable read took; absent if it timed out.")
 	return ofFact((*cluster.Snapshot).ConsistentRead, func(read cluster.ConsistentRead, out *families) {
 		out.flag(success, read.OK)
 		if read.OK {

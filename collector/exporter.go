@@ -5,6 +5,7 @@ package collector
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -14,46 +15,53 @@ import (
 
 // ownFamilies are about the exporter itself.
 type ownFamilies struct {
-	ownFaults, unreadable, stateFile                                                                               *desc
+	ownFaults, unreadable, certExpiry, certLifetime, stateFile                                                     *desc
 	success, supported, duration, dropped, requests, knownLeader, lastContact, filtered, scrapes, shared, timeouts *desc
 }
 
 func newOwnFamilies(define *definitions) ownFamilies {
+	certificate := []string{"use", "file", "subject"}
 	return ownFamilies{
 		success: define.gauge("consul_exporter_collector_success",
-			"Whether the collector found out all it is for (1), or some of its metrics are absent (0).", "collector"),
+			"1 if the collector succeeded completely, otherwise 0. What this Consul does not have is not a "+
+				"failure.", "collector"),
 		supported: define.gauge("consul_exporter_collector_supported",
-			"Whether the collector may and can find out what it is for (1), or Consul refuses it: the token's rights, the "+
-				"version, the edition (0).",
+			"1 if this Consul has what the collector reads and the token may read it, otherwise 0.",
 			"collector"),
 		duration: define.gauge("consul_exporter_collector_duration_seconds",
-			"How long the collector took this scrape.", "collector"),
+			"How long the collector took.", "collector"),
 		dropped: define.counter("consul_exporter_dropped_series_total",
-			"Series that were dropped because another one had the same labels.", "collector"),
+			"Series dropped because another one had the same labels.", "collector"),
 		requests: define.counter("consul_exporter_consul_requests_total",
-			"Requests to Consul's HTTP API, by the status of the answer; error where there was none, own_fault where the "+
-				"request could not be made.", "endpoint", "code"),
+			"Requests to Consul's HTTP API by status: error without a response, own_fault if it could not be "+
+				"sent.", "endpoint", "code"),
 		ownFaults: define.counter("consul_exporter_own_faults_total",
-			"Probes and requests to Consul that could not be made for a reason of the exporter's own: it lacked file "+
-				"descriptors, buffers, memory, permission or a local address.",
+			"Probes and requests that the exporter could not send: no file descriptors, buffers, memory, "+
+				"permission, or local address.",
 			"kind"),
 		unreadable: define.gauge("consul_exporter_unreadable_files",
-			"Files (token, keys, certificates) that could not be read again: their last good content is still in use."),
+			"Token, key, and certificate files that can no longer be read; their last good content is in use."),
+		certExpiry: define.gauge("consul_exporter_certificate_expiry_timestamp_seconds",
+			"When a certificate of the exporter's own files expires: the first of a client chain, or the next of "+
+				"the authorities. Use is http_client, http_ca, rpc_client, or rpc_ca (rpc is port 8300 with its own "+
+				"files).",
+			certificate...),
+		certLifetime: define.gauge("consul_exporter_certificate_lifetime_seconds",
+			"Total lifetime of that certificate.", certificate...),
 		stateFile: define.gauge("consul_exporter_state_file_ok",
-			"Whether the state file could be written the last time (1) or not (0); absent without --state.file."),
+			"1 if the state file was last written successfully, otherwise 0; absent without --state.file."),
 		knownLeader: define.gauge("consul_exporter_query_known_leader",
-			"Whether the server that answered this scrape's query knows of a leader (1) or not (0).", "endpoint"),
+			"1 if the server that answered this query knows a leader, otherwise 0.", "endpoint"),
 		lastContact: define.gauge("consul_exporter_query_last_contact_seconds",
-			"How long before this scrape's query the server that answered it had heard of the leader: the age of the answer.",
+			"Age of the answer: time since the server that gave it had heard from the leader.",
 			"endpoint"),
 		filtered: define.gauge("consul_exporter_query_results_filtered_by_acls",
-			"Whether the token's rights left something out of the answer to this scrape's query (1) or not (0); without a "+
-				"token Consul does not say so.", "endpoint"),
-		scrapes: define.counter("consul_exporter_scrapes_total", "Scrapes that were asked for."),
+			"1 if the token's rights left something out of the answer, otherwise 0. Unknown without a token.", "endpoint"),
+		scrapes: define.counter("consul_exporter_scrapes_total", "Requested scrapes."),
 		shared: define.counter("consul_exporter_scrapes_shared_total",
-			"Scrapes that were served from the snapshot of another one at the same time."),
+			"Scrapes that shared the snapshot of a simultaneous one."),
 		timeouts: define.counter("consul_exporter_scrape_timeouts_total",
-			"Scrapes of at least 4 s that ran out of time: collectors gave up, or were left behind."),
+			"Scrapes of at least 4 s that ran out of time."),
 	}
 }
 
@@ -67,6 +75,11 @@ func (e *Exporter) addOwn(snap *cluster.Snapshot, out *families) {
 	out.add(e.own.ownFaults, float64(own.Probes), "probe")
 	out.add(e.own.ownFaults, float64(own.Requests), "request")
 	out.add(e.own.unreadable, float64(len(own.Files)))
+	for _, cert := range snap.Certificates() {
+		labels := []string{cert.Use(), filepath.Base(cert.File), cert.Subject}
+		out.instant(e.own.certExpiry, cert.Expiry, labels...)
+		out.add(e.own.certLifetime, cert.Lifetime.Seconds(), labels...)
+	}
 	if file := e.memory.File(); file != memory.FileNone {
 		out.flag(e.own.stateFile, file == memory.FileGood)
 	}

@@ -269,7 +269,8 @@ func (f *flight) outcomes() []outcome {
 	return all
 }
 
-// account counts timeouts, and logs which collectors fail. That a hurried flight ran out of time says nothing.
+// account counts timeouts and dropped series, and logs what has changed. That a hurried flight ran out of time says
+// nothing.
 func (e *Exporter) account(f *flight) {
 	// The last collectors gave up what they waited for, or are left behind.
 	timedOut := f.snap.TimedOut()
@@ -277,23 +278,13 @@ func (e *Exporter) account(f *flight) {
 	if timedOut && !hurried {
 		e.timeouts.Add(1)
 	}
-	for _, o := range e.changes(f.outcomes(), hurried) {
-		e.logChange(o) // Without mu: a log may take its time.
-	}
-}
-
-// changes returns the collectors that begin to fail or stop failing. A hurried flight only says which no longer fail.
-func (e *Exporter) changes(ended []outcome, hurried bool) (changed []outcome) {
+	ended := f.outcomes()
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	for _, o := range ended {
 		e.dropped[o.name] += o.dropped
-		if failing := o.err != nil; failing != e.failing[o.name] && (!failing || !hurried) {
-			e.failing[o.name] = failing
-			changed = append(changed, o)
-		}
 	}
-	return changed
+	e.mu.Unlock()
+	e.journal.write(f.ctx, f.snap, ended, hurried)
 }
 
 // soFar is what a flight has collected up to now. All who look before the next collector is done share it.

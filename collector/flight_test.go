@@ -191,7 +191,7 @@ func TestHastyScrape(t *testing.T) {
 	f.answer("/v1/catalog/nodes", 500)
 	gatherWithin(t, e, time.Millisecond)
 	landed()
-	if got := logged.String(); !strings.Contains(got, "collector failed") {
+	if got := logged.String(); !strings.Contains(got, "collectors failed") {
 		t.Errorf("log is %q; want that Consul answers with an error", got)
 	}
 }

@@ -14,9 +14,9 @@ import (
 // Requests: /v1/operator/license. ACL: operator:read. Two series.
 func newLicenseCollector(define *definitions) collector {
 	valid := define.gauge("consul_license_valid",
-		"Whether the licence is valid (1) or not (0); Consul Enterprise only.")
+		"1 if the license is valid, otherwise 0; Enterprise only.")
 	expiry := define.gauge("consul_license_expiry_timestamp_seconds",
-		"When the licence expires; Consul Enterprise only.")
+		"When the license expires; Enterprise only.")
 	return ofFact((*cluster.Snapshot).License, func(reply api.LicenseReply, out *families) {
 		out.flag(valid, reply.Valid)
 		if reply.License != nil {

@@ -125,7 +125,7 @@ func TestHundredServers(t *testing.T) {
 		all := gatherWithin(t, e, 10*time.Second)
 		fastest = min(fastest, time.Since(start))
 		expectValue(t, all, manyServers, "consul_cluster_voters")
-		expectValue(t, all, manyServers-manyServers/silentEvery, "consul_cluster_reachable_voters")
+		expectValue(t, all, manyServers-manyServers/silentEvery, "consul_cluster_voters_state", "state", "answering")
 		expectValue(t, all, 1, "consul_cluster_leaders")
 		for i := range manyServers {
 			want, name := binary(i%silentEvery != silentEvery-1), fmt.Sprintf("server-%03d", i)

@@ -12,17 +12,17 @@ import "github.com/zervigo/consul_cluster_exporter/cluster"
 func newMembersCollector(define *definitions) collector {
 	const codes = "1=alive, 2=leaving, 3=left, 4=failed."
 	lanMembers := define.gauge("consul_serf_lan_members",
-		"Nodes in the catalog, as consul_exporter counts them; consul_serf_member_count counts the members.")
+		"Nodes in the catalog, as consul_exporter counts. See consul_serf_members.")
 	lanInfo := define.gauge("consul_serf_lan_member_info", "A member of the LAN pool; the value is its state: "+codes,
 		"member", "role", "version")
-	lanStatus := define.gauge("consul_serf_lan_member_status", "State of a member of the LAN pool: "+codes, "member")
+	lanStatus := define.gauge("consul_serf_lan_member_status", "State of a LAN member: "+codes, "member")
 	wanInfo := define.gauge("consul_serf_wan_member_info", "A member of the WAN pool; the value is its state: "+codes,
 		"member", "dc", "role", "version")
 	wanStatus := define.gauge("consul_serf_wan_member_status",
-		"State of a member of the WAN pool: "+codes, "member", "dc")
-	datacenters := define.gauge("consul_catalog_datacenters", "Datacenters that the configured agent knows of.")
-	count := define.gauge("consul_serf_member_count",
-		"Members of a Serf pool in each state, as the configured agent sees them.", "pool", "status")
+		"State of a WAN member: "+codes, "member", "dc")
+	datacenters := define.gauge("consul_catalog_datacenters", "Datacenters that the agent knows.")
+	count := define.gauge("consul_serf_members",
+		"Members of a Serf pool by state, as the agent sees them.", "pool", "status")
 	addMemberCounts := func(pool string, members []cluster.Member, out *families) {
 		counts := make(map[cluster.MemberStatus]int)
 		for _, m := range members {

@@ -13,12 +13,12 @@ import (
 // missingServers adds the servers that were known and that Consul no longer names, and how many voters are lacking.
 func missingServers(define *definitions) func(cluster.Topology, memory.Shortage, *families) {
 	since := define.gauge("consul_server_missing_since_timestamp_seconds",
-		"When a known server was first missing: Consul no longer names it. How it went is left (in order), removed (after "+
-			"it failed) or gone (nobody saw how), and voter is whether it had a vote.", "server", "id", "how", "voter")
+		"Since when Consul has not listed a known server. How is left (in order), removed (after it failed), or "+
+			"gone (not seen). Voter is whether it had a vote.", "server", "id", "how", "voter")
 	expected := define.gauge("consul_cluster_expected_voters",
-		"Voters that the cluster should have: --cluster.expected-voters, or else the most that it had for an hour with the "+
-			"quorum held, at first Consul's bootstrap_expect. Absent while unknown.")
-	missing := define.gauge("consul_cluster_missing_voters", "Voters fewer than expected. Absent while unknown.")
+		"--cluster.expected-voters, or the most voters that the cluster had for an hour with the quorum held; at "+
+			"first bootstrap_expect. Absent while unknown.")
+	missing := define.gauge("consul_cluster_missing_voters", "Expected voters that are missing. Absent while unknown.")
 	return func(t cluster.Topology, voters memory.Shortage, out *families) {
 		for _, s := range t.MissingServers() {
 			out.instant(since, s.Absence.Since, s.Name, s.ID, string(s.Absence.How),

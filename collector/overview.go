@@ -19,20 +19,15 @@ import (
 // the series critical and maintenance are absent. Four series for each service. A server that started less than nine
 // seconds ago has no summary, and then there are no series.
 func newOverviewCollector(define *definitions) collector {
-	const (
-		age  = " Up to nine seconds old; absent until the server that answers has made its first summary."
-		told = " Without critical and maintenance if the token may not read all nodes and services."
-	)
+	const rights = " Without critical and maintenance if the token may not read everything."
 	settings := define.settings.Catalog
 	nodes := define.gauge("consul_catalog_overview_nodes",
-		"Nodes by the worst of their own checks, in Consul's summary of the catalog."+age+told, "status")
-	checks := define.gauge("consul_catalog_overview_checks",
-		"Checks of nodes and services by status, in Consul's summary of the catalog."+told, "status")
-	services := define.gauge("consul_catalog_overview_services", "Services in Consul's summary of the catalog.")
+		"Nodes by the worst of their own checks, in Consul's summary, which is up to nine seconds old."+rights, "status")
+	checks := define.gauge("consul_catalog_overview_checks", "Checks by status, in Consul's summary."+rights, "status")
+	services := define.gauge("consul_catalog_overview_services", "Services in Consul's summary.")
 	instances := define.gauge("consul_catalog_overview_service_instances",
-		"Instances of a service by the worst of their own checks, in Consul's summary of the catalog. Unlike "+
-			"consul_catalog_service_instances, checks of nodes do not count, and imported instances count too."+told,
-		"service_name", "status")
+		"Instances of a service by the worst of their own checks, in Consul's summary. Checks of nodes do not count; "+
+			"imported instances do."+rights, "service_name", "status")
 	return ofFact((*cluster.Snapshot).CatalogOverview, func(overview *catalog.Overview, out *families) {
 		if overview == nil {
 			return

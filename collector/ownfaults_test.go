@@ -42,7 +42,7 @@ func TestOwnFaults(t *testing.T) {
 	expectValue(t, all, 1, "consul_port_up", "server", "server-1", "protocol", "rpc")
 	expectValue(t, all, 1, "consul_up")
 	expectValue(t, all, 3, "consul_cluster_voters")
-	expectValue(t, all, 2, "consul_cluster_reachable_voters")
+	expectValue(t, all, 2, "consul_cluster_voters_state", "state", "answering")
 	for state, want := range map[string]float64{"answering": 2, "lost": 0, "unknown": 1} {
 		expectValue(t, all, want, "consul_cluster_voters_state", "state", state)
 	}

@@ -18,15 +18,15 @@ import (
 // per peering.
 func newPeeringCollector(define *definitions) collector {
 	stateOf := define.gauge("consul_peering_state",
-		"State of a peering with another cluster: 1 for the one it is in, 0 for the others.", "peer", "state")
+		"State of a peering: 1 for the current one, 0 for the others.", "peer", "state")
 	up := define.gauge("consul_peering_up",
-		"1 if the peering is active and was heard of within two minutes. Once a peering has been active, it stays 0 "+
-			"until it is active again, whatever Consul calls its state. Absent for a peering that has never been active.",
+		"1 if the peering is active and was heard from within two minutes. Otherwise 0 if it was ever active, "+
+			"and absent if not.",
 		"peer")
 	heartbeat := define.gauge("consul_peering_last_heartbeat_timestamp_seconds",
-		"When the peer was last heard of; absent when it never was.", "peer")
-	imported := define.gauge("consul_peering_imported_services", "Services that are imported from the peer.", "peer")
-	exported := define.gauge("consul_peering_exported_services", "Services that are exported to the peer.", "peer")
+		"When the peer was last heard from; absent if never.", "peer")
+	imported := define.gauge("consul_peering_imported_services", "Services imported from the peer.", "peer")
+	exported := define.gauge("consul_peering_exported_services", "Services exported to the peer.", "peer")
 	add := func(p *cluster.Peering, out *families) {
 		for _, state := range cluster.PeeringStates() {
 			out.flag(stateOf, state == p.State, p.Name, string(state))

@@ -44,39 +44,33 @@ func newPortsCollector(define *definitions) collector {
 	with := func(label string) []string { return append(slices.Clip(port), label) }
 	return &portsCollector{
 		up: define.gauge("consul_port_up",
-			"Whether the port answered in its own protocol this scrape (1) or not (0).", port...),
+			"1 if the port responded in its own protocol, otherwise 0.", port...),
 		verified: define.gauge("consul_port_protocol_verified",
-			"Whether an answer was asked for (1), or up means no more than that the port accepts connections (0).", port...),
+			"1 if the probe verified a protocol response, 0 if it only checked that the port accepts connections.", port...),
 		skipped: define.gauge("consul_port_probe_skipped",
-			"Always 1: the port was not probed this scrape, so nothing is known about it. The reason is own_fault (the "+
-				"exporter lacked file descriptors, buffers, memory, permission, a local address or time), no_key (gossip is "+
-				"encrypted and there is no key), held_back (the server rejected the same question recently), or one that "+
-				"Consul's configuration gives: not_allowed, unknown_address, unknown_encryption, loopback_only, behind_proxy, "+
-				"no_certificate, unknown_authority, mesh_gateways or departed (the server left in order). The label port is "+
+			"Always 1: the port was not probed, for this reason, so its state is unknown. The port label is "+
 				"empty if the number is unknown.", with("reason")...),
 		turnedAway: define.gauge("consul_port_turned_away",
-			"Always 1: the port responded and turned the exporter away, or the exporter rejected its certificate, so nothing "+
-				"is known about the server's health. The reason is client_certificate, name, tls, auth, limit, reset, or "+
-				"protocol. While the question is not repeated, this stays.", with("reason")...),
-		duration: define.gauge("consul_port_probe_duration_seconds", "How long the probe of the port took in all.", port...),
+			"Always 1: the port responded but turned the exporter away, or the exporter rejected its "+
+				"certificate, so the server's health is unknown. Stays until the probe is repeated.", with("reason")...),
+		duration: define.gauge("consul_port_probe_duration_seconds", "How long the probe took.", port...),
 		phase: define.gauge("consul_port_probe_phase_duration_seconds",
-			"How long each phase of the probe took; phases the probe did not get to are absent.", with("phase")...),
-		probes: define.counter("consul_port_probes_total", "Probes of the port that were made.", port...),
+			"How long each phase of the probe took; absent for phases not reached.", with("phase")...),
+		probes: define.counter("consul_port_probes_total", "Probes of the port.", port...),
 		probeFailures: define.counter("consul_port_probe_failures_total",
-			"Probes of the port that failed, by reason; also those that the port answered with a refusal: up is 1 then, and "+
-				"the reason auth or limit.",
+			"Failed probes of the port by reason, also those it answered with a denial (auth, limit), which "+
+				"leave it up.",
 			with("reason")...),
 		lastSuccess: define.gauge("consul_port_last_success_timestamp_seconds",
-			"When the port last answered in its own protocol; absent until it has.", port...),
+			"When the port last responded in its own protocol; absent if never.", port...),
 		certExpiry: define.gauge("consul_port_tls_earliest_cert_expiry_timestamp_seconds",
-			"When the first of the certificates expires that the port showed, whether they verify or not.", port...),
+			"When the first certificate that the port shows expires, verified or not.", port...),
 		certLifetime: define.gauge("consul_port_tls_earliest_cert_lifetime_seconds",
-			"How long the certificate that expires first is valid in all: 72 hours, for example, where Consul itself issues "+
-				"and renews it.", port...),
+			"Total lifetime of that certificate, for example 72 hours where Consul issues it.", port...),
 		dnsAnswers: define.gauge("consul_dns_answers",
-			"Addresses of servers that DNS answers with, for the name consul.service.<domain>.", port...),
+			"Server addresses in DNS's answer for consul.service.<domain>.", port...),
 		dnsCode: define.gauge("consul_dns_response_code",
-			"Code of DNS's answer for the name consul.service.<domain>: 0 is no error, 3 no such name, 5 refused.", port...),
+			"Code of DNS's answer for consul.service.<domain>: 0 no error, 3 no such name, 5 refused.", port...),
 		history: make(map[portKey]*portHistory),
 	}
 }

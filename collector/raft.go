@@ -21,9 +21,9 @@ import (
 // /v1/operator/autopilot/state and, if the collector consistent is on, its read. ACL: node:read and operator:read for
 // the topology; without them it is made from what needs no right. Some ten series per server.
 func newRaftCollector(define *definitions) collector {
-	peers := define.gauge("consul_raft_peers", "Servers in the Raft configuration, by the configured agent's account.")
+	peers := define.gauge("consul_raft_peers", "Servers in the Raft configuration, according to the agent.")
 	leader := define.gauge("consul_raft_leader",
-		"Whether the cluster has a leader (1) or not (0), by the configured agent's account.")
+		"1 if the agent reports a leader, otherwise 0.")
 	return together(
 		ofFact((*cluster.Snapshot).StatusPeers, func(known []string, out *families) { out.add(peers, float64(len(known))) }),
 		ofFact((*cluster.Snapshot).StatusLeader, func(known string, out *families) { out.flag(leader, known != "") }),
@@ -37,9 +37,9 @@ func readReports(define *definitions) reader {
 	memory, read := define.memory, define.reads
 	addServer, addCluster, addMissing := raftOfServer(define), raftOfCluster(define), missingServers(define)
 	leaderInfo := define.gauge("consul_cluster_leader_info",
-		"The one server that calls itself leader; always 1, absent when there is none or several.", "server", "node_id")
+		"The leader; always 1, absent if there is none or several.", "server", "node_id")
 	leaderChanges := define.counter("consul_cluster_leader_changes_total",
-		"Raft leader or term changes seen since the exporter started, elections between two scrapes included.")
+		"Changes of leader or Raft term since the exporter started, including elections between scrapes.")
 	return func(snap *cluster.Snapshot) adder {
 		collect := inputs.Collect(snap, read)
 		return func(ctx context.Context, out *families) error {
@@ -71,22 +71,22 @@ func addLeader(info *desc, reports []cluster.Report, out *families) {
 // raftOfServer adds what one server says; what it did not say is absent.
 func raftOfServer(define *definitions) func(cluster.Report, verdict.Verdict, *families) {
 	reportedLeader := define.gauge("consul_server_raft_reported_leader_info",
-		"The address of the leader by this server's own account; always 1, absent when it knows of none.", "server",
+		"The leader's address, according to this server; always 1, absent without a leader.", "server",
 		"leader")
 	hasLeader := define.gauge("consul_server_raft_has_leader",
-		"Whether the server knows of a leader (1) or not (0), by its own account.", "server")
+		"1 if this server knows a leader, otherwise 0.", "server")
 	isLeader := define.gauge("consul_server_raft_is_leader",
-		"Whether the server calls itself the leader (1) or not (0).", "server")
+		"1 if this server considers itself the leader, otherwise 0.", "server")
 	lastLogIndex := define.gauge("consul_server_raft_last_log_index",
 		"Index of the last entry in the server's Raft log.", "server")
 	lastLogTerm := define.gauge("consul_server_raft_last_log_term",
-		"Term of the last entry in the server's Raft log.", "server")
+		"Raft term of the last entry in the server's Raft log.", "server")
 	lastContact := define.gauge("consul_server_raft_last_contact_seconds",
-		"Time since the server heard of the leader; 0 on the leader, absent when it never did.", "server")
+		"Time since the server heard from the leader; 0 on the leader, absent if never.", "server")
 	logLag := define.gauge("consul_server_raft_log_lag_entries",
-		"Entries that the server's Raft log is behind the longest log among the servers that answer.", "server")
+		"Entries that the server's Raft log lags behind the longest one.", "server")
 	serverPeers := define.gauge("consul_server_raft_peers",
-		"Servers in the Raft configuration, by this server's own account.", "server")
+		"Servers in the Raft configuration, according to this server.", "server")
 	return func(r cluster.Report, v verdict.Verdict, out *families) {
 		server, raft := r.Server.Name, r.RPC.Raft
 		if raft.LeaderKnown {
@@ -113,34 +113,32 @@ func raftOfServer(define *definitions) func(cluster.Report, verdict.Verdict, *fa
 }
 
 func raftOfCluster(define *definitions) func(cluster.Topology, verdict.Verdict, *families) {
-	servers := define.gauge("consul_cluster_servers", "Known servers by their state in Serf.", "state")
-	voters := define.gauge("consul_cluster_voters", "Servers with a vote in the Raft configuration.")
+	servers := define.gauge("consul_cluster_servers", "Known servers by Serf state.", "state")
+	voters := define.gauge("consul_cluster_voters", "Voters in the Raft configuration.")
 	quorumState := define.gauge("consul_cluster_quorum_state",
-		"Whether a majority of the voters follows one leader: 1 for the state that applies (held, lost, or unknown), 0 for "+
-			"the others.", "state")
+		"Whether a majority of voters follows one leader: 1 for the state that applies (held, lost, or unknown), "+
+			"0 for the others.", "state")
 	writesState := define.gauge("consul_cluster_writes_state",
-		"Whether writes commit: 1 for the state that applies (committing, stalled, or unknown), 0 for the others. Stalled "+
-			"means that the leader's log grows while its commit index has not moved for 20 seconds.", "state")
+		"Whether writes commit: 1 for the state that applies (committing, stalled, or unknown), 0 for the "+
+			"others. Stalled: the leader's log grows, but nothing was committed for 20 seconds.", "state")
 	voterStates := define.gauge("consul_cluster_voters_state",
-		"Voters by what is known of them: answering on port 8300, lost, or unknown because the exporter could not query "+
-			"them, was turned away, or is cut off from them.", "state")
-	quorum := define.gauge("consul_cluster_quorum", "Voters that must agree: more than half of all.")
-	reachable := define.gauge("consul_cluster_reachable_voters", "Voters that answer on their own port 8300.")
+		"Voters by state: answering on port 8300, lost, or unknown (not probed, turned away, or cut off).", "state")
+	quorum := define.gauge("consul_cluster_quorum", "Voters that must agree: more than half of them.")
 	margin := define.gauge("consul_cluster_failure_margin",
-		"Voters that can still fail before the quorum is lost; below 0 it is lost. Voters that answer and do not follow "+
-			"the one leader do not count. Absent while a voter is unknown.")
+		"How many more voters can fail before the quorum is lost; below 0 it is lost. Voters that do not follow "+
+			"the leader do not count. Absent while a voter is unknown.")
 	leaders := define.gauge("consul_cluster_leaders",
-		"Servers that call themselves leader: 1 is right, 0 is no leader, 2 or more is a split brain. Absent instead of 0 "+
-			"while a voter is unknown, or nothing that answers says that there is none.")
-	reportedLeaders := define.gauge("consul_cluster_reported_leaders", "Distinct leaders named by any server: 1 is right.")
-	withoutLeader := define.gauge("consul_cluster_servers_without_leader", "Servers that answer and know of no leader.")
+		"Servers that consider themselves leader: 1 is right, 0 is no leader, 2 or more is a split brain. Absent "+
+			"instead of 0 while a voter is unknown or no server confirms it.")
+	reportedLeaders := define.gauge("consul_cluster_reported_leaders", "Distinct leaders reported by servers: 1 is right.")
+	withoutLeader := define.gauge("consul_cluster_servers_without_leader", "Servers that respond and know no leader.")
 	configurations := define.gauge("consul_cluster_raft_configurations",
-		"Distinct sets of peers that servers report: 1 is right.")
+		"Distinct peer sets reported by servers: 1 is right.")
 	unknownPeers := define.gauge("consul_cluster_unknown_raft_peers",
-		"Peers in any server's Raft configuration that no Serf member matches.")
+		"Raft peers that match no Serf member.")
 	foreign := define.gauge("consul_cluster_foreign_servers",
-		"Servers of another cluster in the gossip pool: their Raft configuration has no server in common with that of the "+
-			"cluster of the configured agent. 0 is right.")
+		"Servers of another cluster in the gossip pool: no Raft peer in common with the agent's cluster. 0 is "+
+			"right.")
 	return func(t cluster.Topology, v verdict.Verdict, out *families) {
 		out.add(foreign, float64(len(v.Mixed)))
 		out.add(voters, float64(v.Quorum.Voters))
@@ -154,7 +152,6 @@ func raftOfCluster(define *definitions) func(cluster.Topology, verdict.Verdict, 
 		out.add(voterStates, float64(v.Quorum.Reachable), string(verdict.VoterAnswering))
 		out.add(voterStates, float64(v.Quorum.LostVoters()), string(verdict.VoterLost))
 		out.add(voterStates, float64(v.Quorum.Unknown), string(verdict.VoterUnknown))
-		out.add(reachable, float64(v.Quorum.Reachable))
 		if n, known := v.Quorum.Margin(); known {
 			out.add(margin, float64(n))
 		}

@@ -42,10 +42,10 @@ var registry = []Info{
 	},
 	{consistentName, "whether the cluster serves a linearizable read, and how fast", true, false, newConsistentCollector},
 	{"kv", "keys whose values are numbers, below --kv.prefix", true, false, newKVCollector},
-	{"license", "the licence of Consul Enterprise", true, false, newLicenseCollector},
+	{"license", "the license of Consul Enterprise", true, false, newLicenseCollector},
 	{"members", "the members of the Serf pools and their state", true, false, newMembersCollector},
 	{
-		"overview", "Consul's own summary of the catalog, which is there also when the catalog is too large to be read",
+		"overview", "Consul's own summary of the catalog, even when the catalog is too large to read",
 		true, false, newOverviewCollector,
 	},
 	{"peering", "the peerings with other clusters", true, false, newPeeringCollector},

@@ -25,11 +25,11 @@ func newSerfCollector(define *definitions) collector {
 
 func readSerfPools(define *definitions) reader {
 	healthScore := define.gauge("consul_serf_health_score",
-		"How much the configured agent distrusts its own view of the pool: 0 is healthy, more is worse.", "pool")
+		"How much the agent distrusts its own view of the pool: 0 is healthy.", "pool")
 	queueDepth := define.gauge("consul_serf_queue_depth",
-		"Messages that the configured agent has yet to gossip, by queue.", "pool", "queue")
+		"Messages that the agent has yet to gossip, by queue.", "pool", "queue")
 	encrypted := define.gauge("consul_serf_encrypted",
-		"Whether the configured agent encrypts gossip (1) or not (0).", "pool")
+		"1 if the agent encrypts gossip, otherwise 0.", "pool")
 	return read((*cluster.Snapshot).Agent, func(agent cluster.Agent, err error, out *families) error {
 		if err != nil {
 			return err
@@ -53,7 +53,7 @@ func readSerfPools(define *definitions) reader {
 // readVersions counts the members that are alive by version, if they have one.
 func readVersions(define *definitions) reader {
 	versions := define.gauge("consul_serf_version_members",
-		"Members of the LAN pool that are alive, by Consul version.", "version")
+		"Living LAN members by Consul version.", "version")
 	return ofFact((*cluster.Snapshot).Members, func(members []cluster.Member, out *families) {
 		counts := make(map[string]int)
 		for _, m := range members {
@@ -69,8 +69,7 @@ func readVersions(define *definitions) reader {
 
 func readRTTs(define *definitions) reader {
 	rtt := define.gauge("consul_serf_rtt_seconds",
-		"Round trip between two servers that are alive, as their network coordinates estimate it; once for each pair, "+
-			"absent with more than ten servers.", "from", "to")
+		"Estimated round trip between two living servers; absent with more than ten servers.", "from", "to")
 	return ofFact((*cluster.Snapshot).ServerRTTs, func(rtts []cluster.RTT, out *families) {
 		for _, r := range rtts {
 			out.add(rtt, r.Seconds, r.From, r.To)

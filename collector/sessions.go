@@ -10,6 +10,6 @@ import "github.com/zervigo/consul_cluster_exporter/cluster"
 // Requests: /v1/session/list. ACL: session:read; sessions of nodes that the token may not read are left out of the
 // answer. One series.
 func newSessionsCollector(define *definitions) collector {
-	sessions := define.gauge("consul_sessions", "Sessions, as far as the token may read them.")
+	sessions := define.gauge("consul_sessions", "Sessions that the token may read.")
 	return ofFact((*cluster.Snapshot).Sessions, func(count int, out *families) { out.add(sessions, float64(count)) })
 }

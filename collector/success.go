@@ -11,8 +11,8 @@ import (
 // newSuccess reads probe_success, which every exporter that takes its target from the request has by convention. It is
 // the same as consul_up, and there whichever collectors run.
 func newSuccess(define *definitions) reader {
-	return ofUp(define.gauge("probe_success", "Whether the HTTP API of the target answered (1) or not (0). "+
-		"Absent when the exporter could not query it for a reason of its own."))
+	return ofUp(define.gauge("probe_success", "1 if the target's HTTP API responded, otherwise 0. Absent if the "+
+		"exporter could not send the request."))
 }
 
 // ofUp reads whether the HTTP API of the configured agent answers.

@@ -19,7 +19,7 @@ import (
 //
 // Requests: /v1/agent/metrics and /v1/agent/self. ACL: agent:read. Up to 40 series.
 func newTelemetryCollector(define *definitions) collector {
-	const interval = ", in the agent's last full interval of 10 seconds"
+	const interval = ", in the last 10 s"
 	var all []func(*cluster.Telemetry, *families)
 	family := func(name, help string, labels ...string) *desc {
 		return define.gauge("consul_agent_"+name, help, append([]string{"server"}, labels...)...)
@@ -55,44 +55,39 @@ func newTelemetryCollector(define *definitions) collector {
 		sample(consul, milliseconds, family(name, help+interval+".", "stat"))
 	}
 	saturation := family("raft_thread_saturation_ratio",
-		"Share of its time that a thread of Raft is busy"+interval+"; over 0.5 is too much.", "thread", "stat")
+		"Share of its time that a Raft thread is busy"+interval+"; over 0.5 is too much.", "thread", "stat")
 
-	rate("rpc.request", "rpc_requests", "RPC requests that the server received")
-	rate("rpc.request_error", "rpc_request_errors", "RPC requests that the server answered with an error")
-	rate("rpc.accept_conn", "rpc_accepted_connections", "Connections that the server accepted on port 8300")
+	rate("rpc.request", "rpc_requests", "RPC requests received")
+	rate("rpc.request_error", "rpc_request_errors", "RPC requests answered with an error")
+	rate("rpc.accept_conn", "rpc_accepted_connections", "Connections accepted on port 8300")
 	rate("rpc.rate_limit.exceeded", "rpc_rate_limit_exceeded", "RPC requests over the server's rate limits")
 	rate("client.rpc", "client_rpc", "RPC requests that the agent sent to servers")
-	rate("client.rpc.failed", "client_rpc_failed", "RPC requests of the agent to servers that failed")
-	rate("client.rpc.exceeded", "client_rpc_exceeded", "RPC requests that the agent's own rate limit refused")
-	rate("raft.apply", "raft_apply", "Raft log entries that the server, as leader, began to write")
+	rate("client.rpc.failed", "client_rpc_failed", "RPC requests to servers that failed")
+	rate("client.rpc.exceeded", "client_rpc_exceeded", "RPC requests over the agent's own rate limit")
+	rate("raft.apply", "raft_apply", "Raft log entries that the leader began to write")
 
 	gauge("rpc.queries_blocking", 1, family("rpc_queries_blocking",
-		"Blocking queries that the server held; absent unless one began or ended in the agent's last full interval."))
+		"Blocking queries held; absent if none began or ended in the last 10 s."))
 	gauge("raft.leader.oldestLogAge", milliseconds, family("raft_oldest_log_age_seconds",
-		"Age of the oldest entry in the leader's Raft log; a follower that is further behind needs a snapshot."))
+		"Age of the oldest entry in the leader's Raft log; a follower further behind needs a snapshot."))
 	gauge("raft.fsm.lastRestoreDuration", milliseconds, family("raft_restore_duration_seconds",
-		"How long the server took for its last restore from a snapshot; absent unless that was in the last interval."))
+		"How long a restore from a snapshot took that ended in the last 10 s."))
 	gauge("raft.boltdb.freelistBytes", 1, family("raft_boltdb_freelist_bytes",
-		"Size of the free list in the server's Raft log, which each write rewrites (BoltDB only)."))
-	gauge("runtime.alloc_bytes", 1, family("memory_alloc_bytes", "Memory that the agent uses, of what its runtime has."))
-	gauge("runtime.sys_bytes", 1, family("memory_sys_bytes", "Memory that the agent's runtime has from the system."))
-	gauge("runtime.num_goroutines", 1, family("goroutines",
-		"Goroutines of the agent; their number grows with its connections."))
-	gauge("autopilot.healthy", 1, family("autopilot_healthy",
-		"Whether the leader's autopilot calls all servers healthy (1) or not (0), by the agent's telemetry."))
-	gauge("autopilot.failure_tolerance", 1, family("autopilot_failure_tolerance",
-		"Healthy voters that can be lost without an outage, by the agent's telemetry."))
+		"Size of the Raft log's free list, which each write rewrites (BoltDB only)."))
+	gauge("runtime.alloc_bytes", 1, family("memory_alloc_bytes", "Memory in use."))
+	gauge("runtime.sys_bytes", 1, family("memory_sys_bytes", "Memory obtained from the system."))
+	gauge("runtime.num_goroutines", 1, family("goroutines", "Goroutines; their number grows with connections."))
 
 	timing("raft.commitTime", "raft_commit_time_seconds", "How long the leader took to commit a Raft log entry")
-	timing("raft.leader.lastContact", "raft_leader_last_contact_seconds",
-		"How long ago the leader had heard of its followers, whenever it checked its lease")
+	timing("raft.leader.lastContact", "raft_follower_contact_age_seconds",
+		"Time since the leader heard from its followers, at each lease check")
 	timing("raft.boltdb.storeLogs", "raft_boltdb_store_logs_seconds",
-		"How long the server took to store Raft log entries (BoltDB only)")
+		"How long storing Raft log entries took (BoltDB only)")
 	sample("raft.thread.main.saturation", 1, saturation, "main")
 	sample("raft.thread.fsm.saturation", 1, saturation, "fsm")
 
-	checksumFailures := family("raft_log_checksum_failures", "Raft log entries whose checksum was wrong when they "+
-		"were read"+interval+"; any is corruption. Only where raft_logstore.verification is on.")
+	checksumFailures := family("raft_log_checksum_failures", "Raft log entries read with a wrong checksum"+interval+
+		"; any is corruption. Needs raft_logstore.verification.")
 	all = append(all, func(t *cluster.Telemetry, out *families) {
 		// Writes prove nothing: a server whose uncommitted entries a new leader has replaced counts them in its next
 		// checksum, too (raft-wal: verifier.LogStore.DeleteRange). That they are counted at all cannot be seen from an
@@ -102,7 +97,7 @@ func newTelemetryCollector(define *definitions) collector {
 		}
 	})
 	gauge("runtime.total_gc_pause_ns", nanoseconds, define.counter("consul_agent_gc_pause_seconds_total",
-		"Time that the agent stood still for garbage collection since it started.", "server"))
+		"Time that garbage collection stopped the agent, since it started.", "server"))
 
 	return ofFact((*cluster.Snapshot).Telemetry, func(t cluster.Telemetry, out *families) {
 		for _, add := range all {

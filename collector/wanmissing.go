@@ -17,8 +17,8 @@ import (
 func readWANMissing(define *definitions) reader {
 	memory := define.memory
 	since := define.gauge("consul_server_wan_missing_since_timestamp_seconds",
-		"When the server was first missing from the WAN pool, as the configured agent, a server, sees the pool; absent for "+
-			"servers that are in the pool or have no port for it, and with a single datacenter.", "server")
+		"Since when the server has been missing from the agent's WAN pool. Absent if it is there, has no WAN "+
+			"port, or there is one datacenter.", "server")
 	return func(snap *cluster.Snapshot) adder {
 		lanMembers, wanMembers := snap.Members(), snap.WANMembers()
 		return func(ctx context.Context, out *families) error {

@@ -103,7 +103,10 @@ func load(path string, warn func(Problem)) (map[string]*ValidModule, error) {
 	}
 	var problems []error
 	if len(written.Modules) == 0 {
-		problems = append(problems, Problem{"modules", errors.New("there is none")})
+		problems = append(problems, Problem{
+			"modules",
+			errors.New("there is none; want for example {dc1: {targets: [10.0.0.0/8]}}"),
+		})
 	}
 	valid := make(map[string]*ValidModule)
 	for _, name := range slices.Sorted(maps.Keys(written.Modules)) {
@@ -126,10 +129,10 @@ func validate(name string, m *Module, folder string, warn func(Problem)) (valid 
 	note := func(key string, err error) { problems = append(problems, Problem{prefix + key, err}) }
 	if !moduleName.MatchString(name) {
 		prefix = fmt.Sprintf("modules.%q", name)
-		note("", errors.New("the name has other characters than letters, digits, '_', '-' and '.'"))
+		note("", errors.New("the name has other characters than letters, digits, '_', '-' and '.'; want for example dc1"))
 	}
 	if m == nil {
-		note("", errors.New("the module is empty"))
+		note("", errors.New("the module is empty; want for example {targets: [10.0.0.0/8]}"))
 		return nil, problems
 	}
 	m.resolve(folder)
@@ -138,7 +141,7 @@ func validate(name string, m *Module, folder string, warn func(Problem)) (valid 
 		note("."+p.Key, p.Err)
 	}
 	if len(m.Targets) == 0 {
-		note(".targets", errors.New("no target is allowed, so the module is of no use"))
+		note(".targets", errors.New("no target is allowed, so the module is of no use; want for example [10.0.0.0/8]"))
 	}
 	return valid, problems
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/files"
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
 // Secret is text that is never printed.
@@ -218,7 +219,7 @@ func (v *validation) note(key string, err error) {
 			v.note(key, e)
 		}
 	default:
-		v.problems = append(v.problems, Problem{key, err})
+		v.problems = append(v.problems, Problem{key, wording.WithExample(err, exampleOf(key))})
 	}
 }
 
@@ -463,7 +464,7 @@ func oneOf(word string, choices []string) error {
 	if slices.Contains(choices, word) {
 		return nil
 	}
-	return fmt.Errorf("%q is none of: %s", word, strings.Join(choices, ", "))
+	return fmt.Errorf("%q is unknown; want one of: %s", word, strings.Join(choices, ", "))
 }
 
 func texts[T ~string](words []T) []string {

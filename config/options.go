@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -25,6 +26,8 @@ type Option struct {
 	Env string
 	// Default is the value where nothing is written, as a configuration file would have it, from the tag default.
 	Default string
+	// Example is a good value, for errors about bad ones: that of examples, or else Default.
+	Example string
 	// Help is what --help and docs/configuration.md say about the flag, from helps.
 	Help string
 	// Value is a pointer to the field.
@@ -45,8 +48,9 @@ func options(prefix string, module reflect.Value) []Option {
 			flag, only, _ := strings.Cut(field.Tag.Get("flag"), ",")
 			all = append(all, Option{
 				Key: key, Flag: flag, ServeOnly: only == "serve", Env: field.Tag.Get("env"), Default: field.Tag.Get("default"),
-				Help:  strings.ReplaceAll(helps[key], "{protocols}", strings.Join(texts(cluster.Protocols()), ", ")),
-				Value: value.Addr().Interface(),
+				Example: cmp.Or(examples[key], field.Tag.Get("default")),
+				Help:    strings.ReplaceAll(helps[key], "{protocols}", strings.Join(texts(cluster.Protocols()), ", ")),
+				Value:   value.Addr().Interface(),
 			})
 		}
 	}
@@ -64,59 +68,87 @@ func DefaultModule() Module {
 	return m
 }
 
+// examples are good values of keys without a default, or with one that is no example, by key.
+var examples = map[string]string{
+	"targets":                "[10.0.0.0/8]",
+	"port":                   "8500",
+	"tls.ca_file":            exampleCA,
+	"tls.ca_path":            "a folder with " + exampleCA,
+	"tls.cert_file":          exampleCertificate,
+	"tls.key_file":           exampleCertificate,
+	"basic_auth":             "{username: exporter, password_file: proxy.password}",
+	"token_file":             "a file with the SecretID that consul acl token create prints",
+	"request_limit":          "8",
+	"rpc.ca_file":            exampleCA,
+	"rpc.cert_file":          exampleCertificate,
+	"rpc.key_file":           exampleCertificate,
+	"serf.encrypt_key_file":  "a file with what consul keygen prints",
+	"dns.domain":             "consul",
+	"probe.protocols":        "[rpc, https]",
+	"catalog.service_filter": "^web-",
+	"catalog.node_filter":    "^db-",
+	"catalog.tag_filter":     "^v2$",
+	"catalog.check_filter":   "^serfHealth$",
+	"catalog.meta_filter":    "^team$",
+	"kv.filter":              "^limits/",
+	"collectors":             "[raft, ports]",
+	"agent_only":             "[agent, serf]",
+}
+
+const (
+	exampleCA          = "consul-agent-ca.pem, as consul tls ca create writes it"
+	exampleCertificate = "dc1-client-consul-0.pem with dc1-client-consul-0-key.pem, as consul tls cert create -client " +
+		"writes them"
+)
+
+// exampleOf is a good value of a key, or empty.
+func exampleOf(key string) string {
+	for _, o := range new(Module).Options() {
+		if o.Key == key {
+			return o.Example
+		}
+	}
+	return examples[key]
+}
+
 // helps are the help texts of the options that are flags, by key. They are not tags because a tag must fit on one line.
 var helps = map[string]string{
-	"tls.ca_file": "PEM file of the authorities that may have signed the agent's certificate; read again when it " +
-		"changes. Default also from CONSUL_CACERT.",
-	"tls.cert_file": "PEM file of the client certificate to show the agent; read again when it changes. Default " +
-		"also from CONSUL_CLIENT_CERT.",
-	"tls.key_file": "PEM file of the client certificate's key. Default also from CONSUL_CLIENT_KEY.",
-	"tls.server_name": "Name to expect in the agent's certificate instead of its host. Default also from " +
-		"CONSUL_TLS_SERVER_NAME.",
-	"tls.insecure": "Do not verify certificates, neither the agent's nor the servers'. Default also from " +
-		"CONSUL_HTTP_SSL_VERIFY=false.",
-	"timeout": "How long one request to the HTTP API may take.",
-	"token_file": "File with the ACL token; read again when it changes. Default also from " +
-		"CONSUL_HTTP_TOKEN_FILE; without a file CONSUL_HTTP_TOKEN is used.",
-	"datacenter": "Datacenter whose catalog, sessions and KV are read. Default: the agent's own.",
-	"namespace":  "Namespace of Consul Enterprise to read. Default also from CONSUL_NAMESPACE.",
-	"partition":  "Admin partition of Consul Enterprise to read. Default also from CONSUL_PARTITION.",
-	"request_limit": "How many requests to an agent may be under way at one time, besides those that it answers " +
-		"by itself; 0, or more than 8, means 8.",
-	"max_response_bytes": "How large one answer of the HTTP API may be, and what is kept of it in memory. What a " +
-		"larger one tells is absent, and its collector fails.",
-	"rpc.tls": "Whether port 8300 is spoken to in TLS: on, off, or auto, which does as the agent says.",
-	"rpc.ca_file": "PEM file of the authorities that may have signed the certificates of port 8300; read again " +
-		"when it changes. Default: --consul.ca-file.",
-	"rpc.cert_file": "PEM file of the client certificate to show port 8300. Default, together with the key: " +
-		"--consul.cert-file.",
-	"rpc.key_file": "PEM file of that certificate's key.",
-	"rpc.server_name": "Name to expect in the certificates of port 8300. Default: server.<datacenter>.<domain>; " +
-		"--consul.server-name does not count here.",
-	"serf.encrypt_key_file": "File with the gossip encryption keys, one in a line or a JSON list as in Consul's " +
-		"keyring file; the first one encrypts. Read again when it changes.",
-	"dns.domain":        "Consul's domain. Default: what the agent says.",
-	"probe.timeout":     "How long the probe of one port may take.",
-	"probe.concurrency": "How many probes may run at one time.",
-	"probe.protocols":   "Protocols to probe: {protocols}. Repeatable, or with commas. Default: all.",
-	"probe.client_ports": "Whose ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: auto for the agent and, where " +
-		"their own configuration says that other hosts can reach them, the servers; agent for the agent alone; servers for " +
-		"every server, as if all were configured like the agent; off for none.",
-	"agent_only": "Export only what the agent knows of itself and of the services that are registered with it, " +
-		"and ask nothing of the servers.",
-	"catalog.health_summary": "Export the health, tags and meta of each service instance.",
+	"tls.ca_file":     "PEM file of the authorities that sign the agent's certificate. Also CONSUL_CACERT.",
+	"tls.cert_file":   "PEM file of the client certificate for the agent. Also CONSUL_CLIENT_CERT.",
+	"tls.key_file":    "PEM file of its key. Also CONSUL_CLIENT_KEY.",
+	"tls.server_name": "Name in the agent's certificate, if not its host. Also CONSUL_TLS_SERVER_NAME.",
+	"tls.insecure":    "Do not verify the agent's and servers' certificates. Also CONSUL_HTTP_SSL_VERIFY=false.",
+	"timeout":         "Time limit of one request to the HTTP API.",
+	"token_file": "File with the ACL token, reloaded like all files when it changes. Also CONSUL_HTTP_TOKEN_FILE; " +
+		"without a file, CONSUL_HTTP_TOKEN.",
+	"datacenter":         "Datacenter of the catalog, sessions, and KV. Default: the agent's.",
+	"namespace":          "Consul Enterprise namespace to read. Also CONSUL_NAMESPACE.",
+	"partition":          "Consul Enterprise admin partition to read. Also CONSUL_PARTITION.",
+	"request_limit":      "Requests to an agent at the same time; 0, or more than 8, means 8.",
+	"max_response_bytes": "Size limit of one response of the HTTP API. A collector that needs a larger one fails.",
+	"rpc.tls":            "Whether to use TLS on port 8300: on, off, or auto, as the agent's configuration says.",
+	"rpc.ca_file":        "PEM file of the authorities for port 8300. Default: --consul.ca-file.",
+	"rpc.cert_file":      "PEM file of the client certificate for port 8300. Default, with the key: --consul.cert-file.",
+	"rpc.key_file":       "PEM file of its key.",
+	"rpc.server_name":    "Name in the certificates of port 8300. Default: server.<datacenter>.<domain>.",
+	"serf.encrypt_key_file": "File with the gossip encryption keys: one per line, or a JSON list as in Consul's " +
+		"keyring file. The first one encrypts.",
+	"dns.domain":        "Consul's domain. Default: the agent's.",
+	"probe.timeout":     "Time limit of the probe of one port.",
+	"probe.concurrency": "Probes at the same time.",
+	"probe.protocols":   "Protocols to probe: {protocols}. Can be repeated, or separated by commas. Default: all.",
+	"probe.client_ports": "Whose HTTP, HTTPS, gRPC, and DNS ports to probe: auto (the agent's, and those of servers " +
+		"that other hosts can reach), agent, servers (all, as if configured like the agent), or off.",
+	"agent_only":             "Export only what the agent knows about itself and its services, and query no server.",
+	"catalog.health_summary": "Export health, tags, and meta of each service instance.",
 	"catalog.instances":      "Count service instances by service and status.",
-	"catalog.max_series": "How many series of the catalog there may be before all but its totals are left out; 0 " +
-		"means any number.",
-	"catalog.service_filter": "Regular expression of the names of services to export, matched anywhere in them. " +
-		"Totals count all. Default: all.",
-	"catalog.node_filter": "Regular expression of the names of nodes to export, matched anywhere in them. " +
-		"Default: all.",
-	"catalog.tag_filter": "Regular expression of the tags to export, matched anywhere in them. Default: all.",
-	"catalog.check_filter": "Regular expression of the IDs or names of checks to export, matched anywhere in " +
-		"them. Default: all.",
-	"catalog.meta_filter": "Regular expression of the keys of service meta to export, matched anywhere in them.",
-	"kv.prefix":           "Prefix of the keys to export, where their values are numbers. Without one there are none.",
-	"kv.filter":           "Regular expression of the keys below --kv.prefix to export, matched anywhere in them.",
-	"consistent.timeout":  "How long the linearizable read may take. It hangs when there is no leader.",
+	"catalog.max_series":     "With more series than this, export only the catalog's totals; 0 is no limit.",
+	"catalog.service_filter": "Services to export: a regular expression that matches anywhere in the name. Default: all.",
+	"catalog.node_filter":    "Nodes to export: a regular expression, as above. Default: all.",
+	"catalog.tag_filter":     "Tags to export: a regular expression, as above. Default: all.",
+	"catalog.check_filter":   "IDs or names of checks to export: a regular expression, as above. Default: all.",
+	"catalog.meta_filter":    "Keys of service meta to export: a regular expression that matches anywhere in them.",
+	"kv.prefix":              "Prefix of the keys to export, if their values are numbers. Default: none.",
+	"kv.filter":              "Keys below --kv.prefix to export: a regular expression that matches anywhere in them.",
+	"consistent.timeout":     "Time limit of the linearizable read, which hangs without a leader.",
 }

@@ -234,6 +234,9 @@ func (c *Client) ask(ctx context.Context, address Address, ep Endpoint, out any)
 	case isNoNumber(err):
 		c.refusals.remember(subject, token, err, c.refusals.Now().Add(ep.Settles))
 		return nil, err
+	case IsEnterpriseOnly(err):
+		c.refusals.postpone(subject, token, err, refusalWaits)
+		return nil, err
 	case ep.mayBeSwitchedOff(err):
 		c.refusals.postpone(subject, token, err, doubtWaits)
 		return nil, err

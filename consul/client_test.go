@@ -62,6 +62,7 @@ func TestClient_BadAnswers(t *testing.T) {
 		{"unknown", respond(404, ""), "404", true, "404"},
 		{"not implemented", respond(501, ""), "501", true, "501"},
 		{"too many requests", respond(429, "Your IP is issuing too many concurrent connections"), "429", false, "429"},
+		{"bad request", respond(400, "Bad request"), "400", false, "400 (Bad request)"},
 		{"server error", respond(500, "No known Consul servers"), "500", false, "No known Consul servers"},
 		{"not JSON", respond(200, "<html>"), "error", false, "invalid character"},
 		{"other JSON", respond(200, `{"a":1}`), "error", false, "cannot unmarshal"},
@@ -195,6 +196,7 @@ func TestClient_Refusals(t *testing.T) {
 	notANumber := respond(500, "json: unsupported value: NaN")
 	unserved := respond(500, "rpc error getting client: failed to get conn: dial tcp: connect: connection refused")
 	leaderless := respond(500, "rpc error making call: No cluster leader")
+	enterprise := respond(400, `Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`)
 	askAgain := func(c *Client) { c.AskAgain(c.opts.Address) }
 	for _, tc := range []struct {
 		name     string
@@ -217,6 +219,8 @@ func TestClient_Refusals(t *testing.T) {
 		{"a datacenter out of reach", fails, far, farOther, nil, nil, 1},
 		{"a server that fails", fails, first, first, nil, nil, 2},
 		{"no number", notANumber, settling, first, nil, nil, 1},
+		{"a namespace without Consul Enterprise", enterprise, first, first, nil, nil, 1},
+		{"a bad request", respond(400, "Bad request"), first, first, nil, nil, 2},
 		{"nothing there", respond(404, ""), maybeEmpty, other, nil, ErrNothing, 2},
 		{"answered", respond(200, "{}"), far, farOther, nil, nil, 2},
 	} {

@@ -85,6 +85,13 @@ func IsBlocked(err error) bool {
 	return ok && status.Code == http.StatusForbidden && strings.Contains(status.Body, "Endpoint is blocked")
 }
 
+// IsEnterpriseOnly reports whether Consul rejects a question because only its Enterprise edition has what is asked
+// for: a namespace or a partition (Consul: agent/http_ce.go).
+func IsEnterpriseOnly(err error) bool {
+	status, ok := errors.AsType[api.StatusError](err)
+	return ok && status.Code == http.StatusBadRequest && strings.Contains(status.Body, "Consul Enterprise feature")
+}
+
 // IsUnknownToken reports whether a refusal is for a token that does not exist, or no longer (Consul:
 // acl.ErrNotFound).
 func IsUnknownToken(err error) bool {

@@ -32,8 +32,8 @@ type TLSFiles struct {
 // ones are used at once. See files.Watched. Connections that are open do not notice.
 type TLS struct {
 	// authorities and certificate are nil where no file is named.
-	authorities *files.Watched[*x509.CertPool]
-	certificate *files.Watched[*tls.Certificate]
+	authorities *files.Watched[*authorities]
+	certificate *files.Watched[*shown]
 
 	mu sync.Mutex
 	// config is the one made last. It is replaced, and never changed, when the authorities are others. Guarded by mu.
@@ -72,11 +72,11 @@ func (f TLSFiles) Open(onError func(error)) (*TLS, error) {
 		return nil, err
 	}
 	if t.authorities != nil {
-		t.config.RootCAs = t.authorities.Value()
+		t.config.RootCAs = t.authorities.Value().pool
 	}
 	if t.certificate != nil {
 		t.config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return t.certificate.Value(), nil
+			return &t.certificate.Value().pair, nil
 		}
 	}
 	return t, nil
@@ -93,7 +93,7 @@ func (t *TLS) Config() *tls.Config {
 	if t.authorities == nil {
 		return t.config
 	}
-	if pool := t.authorities.Value(); pool != t.config.RootCAs {
+	if pool := t.authorities.Value().pool; pool != t.config.RootCAs {
 		t.config = t.config.Clone()
 		t.config.RootCAs = pool
 		t.config.ClientSessionCache = tls.NewLRUClientSessionCache(0) // The old authorities vouched for its sessions.
@@ -111,25 +111,6 @@ func (t *TLS) Failing() error {
 		errs = append(errs, t.certificate.Failing())
 	}
 	return errors.Join(errs...)
-}
-
-func parseAuthorities(read []files.File) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	for _, file := range read {
-		if !pool.AppendCertsFromPEM(file.Content) {
-			return nil, fmt.Errorf("file %s has no PEM certificate", file.Path)
-		}
-	}
-	return pool, nil
-}
-
-// parseCertificate reads a client certificate and its key. While both are being replaced they may not match.
-func parseCertificate(read []files.File) (*tls.Certificate, error) {
-	cert, err := tls.X509KeyPair(read[0].Content, read[1].Content)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s and key %s: %w", read[0].Path, read[1].Path, err)
-	}
-	return &cert, nil
 }
 
 // withName returns the configuration with a name to expect in the server's certificate, unless it has one.

@@ -23,15 +23,26 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
+// testLifetime is that of all certificates of tests.
+const testLifetime = 1000 * time.Hour
+
 // newCert makes a certificate for the names, signed by parent or by itself, and writes it and its key into dir.
 func newCert(
 	t *testing.T, dir, name string, parent *tls.Certificate, names ...string,
 ) (cert tls.Certificate, certFile, keyFile string) {
 	t.Helper()
+	return newCertUntil(t, dir, name, parent, time.Now().Add(time.Hour), names...)
+}
+
+// newCertUntil makes one that expires at this time.
+func newCertUntil(
+	t *testing.T, dir, name string, parent *tls.Certificate, expiry time.Time, names ...string,
+) (cert tls.Certificate, certFile, keyFile string) {
+	t.Helper()
 	key := must.Get(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: names,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: expiry.Add(-testLifetime), NotAfter: expiry,
 		IsCA: parent == nil, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
 	signer, signerKey := template, any(key)

@@ -303,7 +303,7 @@ const colors = "green|orange|red|blue|text|transparent|#8e8e8e|" +
 // enumerations are the values of fields for which the types of Grafana's SDK have strings.
 var enumerations = map[string]string{
 	"textMode": "auto|name", "colorMode": "background_solid|value", "graphMode": "none", "orientation": "auto",
-	"justifyMode": "auto", "cellHeight": "sm", "displayMode": "list", "placement": "bottom", "sort": "desc",
+	"justifyMode": "auto", "cellHeight": "sm", "displayMode": "list", "placement": "bottom|right", "sort": "desc",
 	"drawStyle": "line|bars", "lineInterpolation": "linear|stepAfter", "showPoints": "never", "align": "auto|left|center",
 	"color": colors, "fixedColor": colors,
 }
@@ -436,47 +436,28 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is an exception and not used", name)
 		}
 	}
-	// A metric that no dashboard shows is not forgotten by accident.
+	// A metric that is of no use is not forgotten by accident.
 	for _, f := range collector.AllFamilies() {
-		if why := notShown[f.Name]; used[f.Name] == (why != "") {
-			t.Errorf("%s is shown: %v; exception: %q", f.Name, used[f.Name], why)
+		ruled := regexp.MustCompile(`\b` + f.Name + `\b`).MatchString(pack)
+		if why := notUsed[f.Name]; (used[f.Name] || ruled) == (why != "") {
+			t.Errorf("%s is shown: %v, in a rule: %v; exception: %q", f.Name, used[f.Name], ruled, why)
 		}
 	}
 }
 
-// notShown are the metrics that no dashboard has, with the reason.
-var notShown = map[string]string{
-	"consul_port_probe_skipped":        "the exporter's own trouble, for which there is ConsulExporterImpaired",
-	"consul_exporter_own_faults_total": "the same",
-	"consul_exporter_unreadable_files": "the same",
-	"consul_exporter_state_file_ok":    "the same",
-	"consul_exporter_agent_up":         "for ConsulAgentUnreachable, with several agents",
-	"consul_cluster_foreign_servers":   "for ConsulClustersMixed",
-	"consul_cluster_agent_info":        "for joining in one's own expressions",
-	"consul_raft_peers":                "the configured agent's view, of which there are others",
-	"consul_raft_leader":               "the configured agent's view, of which there are others",
-	"consul_serf_lan_members":          "consul_catalog_nodes by another name",
-
-	"consul_serf_wan_member_status":       "is in consul_serf_wan_member_info",
-	"consul_server_raft_fsm_pending":      "is in the difference of commit and applied index",
-	"consul_port_probes_total":            "the success rate comes from consul_port_up",
-	"consul_agent_autopilot_healthy":      "is in consul_autopilot_cluster_healthy",
-	"consul_license_valid":                "the license's expiry says it",
-	"consul_catalog_service_node_healthy": "consul_catalog_service_instances says it in fewer series",
-
-	"consul_agent_autopilot_failure_tolerance": "is in consul_autopilot_cluster_failure_tolerance",
-	"consul_server_raft_last_snapshot_term":    "says nothing to a person that the index does not",
-
-	"consul_service_tag":       "for joining in one's own expressions",
-	"consul_service_meta_info": "for joining in one's own expressions",
-	"consul_service_checks":    "for joining in one's own expressions",
-	"consul_catalog_kv":        "means what the user's keys mean",
-	"consul_sessions":          "not collected by default",
-
-	"consul_acl_replication_last_success_timestamp_seconds": "whether it runs is shown, and the alert looks at the rest",
-	"consul_acl_replication_last_error_timestamp_seconds":   "whether it runs is shown, and the alert looks at the rest",
-	"consul_peering_imported_services":                      "says nothing about whether the peering works",
-	"consul_peering_exported_services":                      "says nothing about whether the peering works",
+// notUsed are the metrics that no dashboard has and no rule, with the reason.
+var notUsed = map[string]string{
+	"consul_cluster_agent_info":             "for joining in one's own expressions",
+	"consul_raft_leader":                    "consul_exporter's; consul_cluster_leaders is not one agent's view only",
+	"consul_serf_lan_members":               "consul_exporter's; consul_serf_members is by state",
+	"consul_service_tag":                    "consul_exporter's, for joining in one's own expressions",
+	"consul_service_checks":                 "consul_exporter's, for joining in one's own expressions",
+	"consul_service_meta_info":              "for joining in one's own expressions",
+	"consul_catalog_kv":                     "means what the user's keys mean",
+	"consul_sessions":                       "not collected by default",
+	"consul_server_raft_fsm_pending":        "is in the difference of commit and applied index",
+	"consul_server_raft_last_snapshot_term": "says nothing to a person that the index does not",
+	"consul_license_valid":                  "the license's expiry says it",
 }
 
 // The alerts that panels name are there.

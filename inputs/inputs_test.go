@@ -45,7 +45,6 @@ func TestInputs(t *testing.T) {
 		"/v1/status/peers":                        `["127.0.0.1:1"]`,
 		"/v1/operator/raft/configuration":         `{"Servers":[{"ID":"id-a","Address":"127.0.0.1:1","Voter":true}]}`,
 		"/v1/operator/autopilot/state":            `{"Healthy":true,"Servers":{"id-a":{"ID":"id-a","Name":"a"}}}`,
-		"/v1/operator/autopilot/configuration":    `{"MaxTrailingLogs":7}`,
 		"/v1/health/node/consul_cluster_exporter": `[]`,
 	}
 	handlers := make(map[string]http.HandlerFunc)
@@ -56,12 +55,53 @@ func TestInputs(t *testing.T) {
 	snap := c.Snapshot(t.Context())
 	t.Cleanup(snap.Close)
 	stop, err := ForStop(t.Context(), snap)
-	if err != nil || len(stop.Reports) != 2 || stop.MaxTrailingLogs != 7 || stop.Autopilot == nil {
+	if err != nil || len(stop.Reports) != 2 || stop.Autopilot == nil {
 		t.Errorf("input for a stop %+v, error %v", stop, err)
 	}
 	death, err := ForDeath(t.Context(), snap)
 	if err != nil || len(death.MembersSeen) != 1 || len(death.MembersSeen["id-a"]) != 2 || len(death.Leader.Servers) != 1 {
 		t.Errorf("input for a death %+v, error %v", death, err)
+	}
+}
+
+// Who is in the Raft configuration is up to the leader: the agent, which may have been cut off, has an old one.
+func TestForDeath_LeaderDecides(t *testing.T) {
+	t.Parallel()
+	ofLeader := func(own, leaders string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Has("stale") {
+				answer(http.StatusOK, own)(w, r)
+			} else {
+				answer(http.StatusOK, leaders)(w, r)
+			}
+		}
+	}
+	var leader atomic.Value
+	leader.Store(`"127.0.0.1:1"`)
+	c := newTestCluster(t, map[string]http.HandlerFunc{
+		"/v1/agent/self": answer(200, `{"Config":{"NodeName":"a","NodeID":"id-a","Server":true},
+			"DebugConfig":{"ClientAddrs":["127.0.0.1"],"ACLsEnabled":false}}`),
+		"/v1/agent/members": answer(200, `[{"Name":"a","Addr":"127.0.0.1","Status":1,
+			"Tags":{"role":"consul","port":"1","id":"id-a","acls":"0"}}]`),
+		"/v1/status/leader": func(w http.ResponseWriter, r *http.Request) {
+			answer(200, leader.Load().(string))(w, r)
+		},
+		"/v1/operator/raft/configuration": ofLeader(`{"Servers":[{"ID":"id-old","Address":"127.0.0.1:9","Voter":true}]}`,
+			`{"Servers":[{"ID":"id-a","Address":"127.0.0.1:1","Voter":true}]}`),
+		"/v1/operator/autopilot/state": ofLeader(`{}`, `{"Servers":{"id-a":{"ID":"id-a","Name":"a"}}}`),
+	})
+	look := func() (Death, error) {
+		snap := c.Snapshot(t.Context())
+		defer snap.Close()
+		return ForDeath(t.Context(), snap)
+	}
+	death, err := look()
+	if peers := death.Topology.Peers; err != nil || len(peers) != 1 || peers[0].ID != "id-a" {
+		t.Errorf("the peers are %+v, error %v; want those that the leader has", peers, err)
+	}
+	leader.Store(`""`)
+	if _, err := look(); err == nil {
+		t.Error("there is no leader to ask, and no error")
 	}
 }
 

@@ -31,6 +31,8 @@ type Stop struct {
 	Autopilot *cluster.AutopilotState // Nil when it is not known.
 	// MaxTrailingLogs is how many entries a voter may lag behind: autopilot's own setting, or its default.
 	MaxTrailingLogs uint64
+	// MinQuorum is the number of servers below which autopilot removes none; nil if its settings are not known.
+	MinQuorum *uint
 	// Earlier are the reports of a first look, of which Reports are the second one: at least Between lies between the
 	// end of the one and the beginning of the other. It is empty if there was only one look.
 	Earlier []cluster.Report
@@ -66,7 +68,7 @@ const DefaultMaxTrailingLogs = 250
 // takes a second at least: it looks twice, because one look does not show whether the logs keep up.
 func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
 	topology, reports, config, members := s.Topology(), s.Reports(), s.RaftPeers(), s.Members()
-	autopilotConfig, read, agent := s.AutopilotConfig(), s.ConsistentRead(), s.Agent()
+	read, agent := s.ConsistentRead(), s.Agent()
 	if _, err := config.Get(ctx); errors.Is(err, consul.ErrRefused) {
 		return Stop{}, fmt.Errorf("find out which servers have a vote (may the token read operator?): %w", err)
 	}
@@ -81,13 +83,10 @@ func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
 	ofLeader := byLeader(ctx, s, &in)
 	lookAgain(ctx, s, &in)
 	ofLeader()
-	if config, err := autopilotConfig.Get(ctx); err == nil {
-		in.MaxTrailingLogs = config.MaxTrailingLogs
-	}
 	if result, err := read.Get(ctx); err == nil {
 		in.Consistent = &result
 	}
-	if a, err := agent.Get(ctx); err == nil && leads(&a) {
+	if a, err := agent.Get(ctx); err == nil && a.Leads() {
 		if t, err := s.Telemetry().Get(ctx); err == nil {
 			in.CatchUp = newCatchUp(&t)
 		}
@@ -95,10 +94,10 @@ func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
 	return in, nil
 }
 
-// byLeader starts to ask the leader who has a vote and what its autopilot makes of the servers, and returns how to wait
-// for the answers. They count, not the agent's own: an agent that hung answers for a moment with what it knew before.
-// If nobody leads, no stop is safe, and the agent's own will do. An agent that does not know who leads would let the
-// questions hang.
+// byLeader starts to ask the leader who has a vote, and its autopilot what it makes of the servers, and returns how to
+// wait for the answers. They count, not the agent's own: an agent that hung answers for a moment with what it knew
+// before. If nobody leads, no stop is safe, and the agent's own will do. An agent that does not know who leads would
+// let the questions hang.
 func byLeader(ctx context.Context, s *cluster.Snapshot, in *Stop) (wait func()) {
 	if _, ok := OnlyLeader(in.Earlier); !ok {
 		autopilot := s.AutopilotState()
@@ -109,12 +108,15 @@ func byLeader(ctx context.Context, s *cluster.Snapshot, in *Stop) (wait func()) 
 		in.Topology.RaftKnown = false
 		return func() {}
 	}
-	config, autopilot := s.LeaderRaftPeers(), s.LeaderAutopilot()
+	config, autopilot, settings := s.LeaderRaftPeers(), s.LeaderAutopilot(), s.LeaderAutopilotConfig()
 	return func() {
 		peers, err := config.Get(ctx)
 		in.Topology = in.Topology.WithPeers(peers)
 		in.Topology.RaftKnown = err == nil && len(peers) > 0
 		in.Autopilot = fillIn(ctx, autopilot)
+		if known, err := settings.Get(ctx); err == nil {
+			in.MaxTrailingLogs, in.MinQuorum = known.MaxTrailingLogs, &known.MinQuorum
+		}
 	}
 }
 
@@ -218,8 +220,6 @@ type CatchUp struct {
 
 // Short reports whether that is evidence that a server that restarts may never catch up.
 func (c CatchUp) Short() bool { return c.OldestLogAge < 2*c.LastRestore }
-
-func leads(a *cluster.Agent) bool { return a.Raft != nil && a.Raft.State == cluster.RaftLeader }
 
 // newCatchUp is nil where the leader does not tell. Consul measures both in milliseconds.
 func newCatchUp(t *cluster.Telemetry) *CatchUp {

@@ -56,11 +56,23 @@ var (
 	forgetKind    = ownfile.WithFirstLine("a list of servers to forget", forgetHeader)
 )
 
+// CheckFile says why there cannot be a state file at the path, without a trace there.
+func CheckFile(path string) error {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	folder, err := os.Stat(filepath.Dir(path))
+	if err == nil && !folder.IsDir() {
+		err = fmt.Errorf("%s is not a folder", filepath.Dir(path))
+	}
+	return err
+}
+
 // Open reads the memory from a file and keeps it there until Close. No other exporter may use the file. What cannot be
 // read is set aside, and the memory starts empty.
 func Open(path string, opts Options) (*Memory, error) {
-	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
+	if err := CheckFile(path); err != nil {
+		return nil, err
 	}
 	lock, err := stateLockKind.OpenToWrite(path+".lock", 0, 0o600)
 	if err != nil {

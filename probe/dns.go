@@ -45,7 +45,7 @@ func (p *Prober) DNSUDP(ctx context.Context, target DNSTarget) (res DNSResult) {
 		res.Result = failed(err)
 		return res
 	}
-	res.Result = p.overUDP(ctx, target.Address, packet, func(b []byte) error { return decodeDNS(b, query, &res) })
+	res.Result = overUDP(ctx, p.dial, target.Address, packet, func(b []byte) error { return decodeDNS(b, query, &res) })
 	return res
 }
 

@@ -216,7 +216,9 @@ func capture(t *testing.T, cluster *consultest.Cluster, all []captured) {
 		defer tick.Stop()
 		for {
 			wiretap.g = golden{}
-			res := c.probe(ctx, New(Options{Dial: wiretap.dial}), cluster.Servers[0].Addr)
+			p := New(Options{Dial: wiretap.dial})
+			p.dialAnySource = wiretap.dial // Its socket has no tap.
+			res := c.probe(ctx, p, cluster.Servers[0].Addr)
 			if !res.Up {
 				t.Fatalf("%s: %v", c.name, res.Err)
 			}

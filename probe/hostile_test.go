@@ -419,6 +419,37 @@ var udpProtocols = []struct {
 	{"dns udp", dnsAnswer, func(request []byte) []byte { return dnsAnswer(flip(request, 0)) }},
 }
 
+// A server with several addresses may answer gossip from another one than it was asked at, and DNS may not.
+func TestDatagrams_OtherSource(t *testing.T) {
+	t.Parallel()
+	want := map[string]probe.Reason{"serf udp": "", "dns udp": probe.ReasonTimeout}
+	for _, proto := range udpProtocols {
+		t.Run(proto.name, func(t *testing.T) {
+			t.Parallel()
+			asked := must.Get(net.ListenPacket("udp", "127.0.0.1:0"))(t)
+			answers := must.Get(net.ListenPacket("udp", "127.0.0.2:0"))(t)
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				b := make([]byte, 4096)
+				for {
+					n, from, err := asked.ReadFrom(b)
+					if err != nil {
+						return
+					}
+					_, _ = answers.WriteTo(proto.answer(b[:n]), from)
+				}
+			})
+			t.Cleanup(func() {
+				asked.Close()
+				wg.Wait()
+				answers.Close()
+			})
+			res := ask(t, 2*time.Second, proto.name, asked.LocalAddr().String(), how{})
+			wantReason(t, proto.name, res, want[proto.name])
+		})
+	}
+}
+
 func TestDatagrams(t *testing.T) {
 	const timeout = 1800 * time.Millisecond
 	const late = 200 * time.Millisecond // A busy machine may begin the probe after its time has begun.

@@ -80,25 +80,35 @@ func (r *Result) TurnedAway() bool {
 // Options are what a Prober is made from. The zero value is good for production.
 type Options struct {
 	// Dial opens connections; the default is descriptors.Dial.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Dial dialer
 }
+
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Prober makes probes. It is safe for concurrent use. Between probes it keeps only the connections to servers that
 // have not answered yet; Close releases those.
 type Prober struct {
-	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	silent silentConns
+	dial dialer
+	// dialAnySource opens a UDP socket that takes answers from any address.
+	dialAnySource dialer
+	silent        silentConns
 }
 
 // New returns a Prober.
 func New(opts Options) *Prober {
-	p := &Prober{dial: opts.Dial}
-	if p.dial == nil {
-		p.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+	dial := opts.Dial
+	if dial == nil {
+		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			return descriptors.Dial(ctx, &net.Dialer{}, network, address, 0)
 		}
 	}
-	return p
+	return &Prober{dial: dial, dialAnySource: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return fromAnySource(ctx, conn), nil
+	}}
 }
 
 // Close drops the connections to servers that have not answered yet, and those of probes under way when they end.

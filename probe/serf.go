@@ -64,7 +64,7 @@ func (p *Prober) SerfUDP(ctx context.Context, target SerfTarget) Result {
 	}
 	seq := rand.Uint32()
 	ping := wire.encodePacket(encodePing(seq))
-	return p.overUDP(ctx, target.Address, ping, func(answer []byte) error {
+	return overUDP(ctx, p.dialAnySource, target.Address, ping, func(answer []byte) error {
 		acks, err := wire.decodePacket(answer)
 		return checkAcks(acks, seq, err)
 	})

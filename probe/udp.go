@@ -24,9 +24,11 @@ const (
 // overUDP sends a datagram, again after a third of the time if there is no answer by then, and gives what comes back
 // to accept until it is satisfied. The phases are connect, which only resolves the name, and request. Nothing stays
 // behind: a late answer meets a closed port, which Consul's sockets do not notice, as they are not connected.
-func (p *Prober) overUDP(ctx context.Context, address string, question []byte, accept func([]byte) error) Result {
+func overUDP(
+	ctx context.Context, dial dialer, address string, question []byte, accept func([]byte) error,
+) Result {
 	return timed(func(watch *stopwatch) error {
-		conn, err := p.dial(ctx, "udp", address)
+		conn, err := dial(ctx, "udp", address)
 		watch.lap(PhaseConnect)
 		if err != nil {
 			return fmt.Errorf("connect: %w", err)

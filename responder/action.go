@@ -39,8 +39,8 @@ type action interface {
 type plan struct {
 	// what says it, for the history.
 	what string
-	// run does it. The output is for the history.
-	run func(ctx context.Context) (output string, err error)
+	// run does it, and calls began with a program that it has started. The output is for the history.
+	run func(ctx context.Context, began func(*Process)) (output string, err error)
 }
 
 // decision is what the guards say.

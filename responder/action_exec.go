@@ -14,9 +14,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
 const (
@@ -36,6 +37,8 @@ type execCommand struct {
 	guards
 	ExecConfig
 	rule string
+	// reach are the variables with which it reaches Consul.
+	reach []string
 }
 
 func (*execCommand) name() string             { return actionExec }
@@ -47,22 +50,20 @@ func (*execCommand) applies(a *Alert, _ *view) string {
 }
 
 func (e *execCommand) judge(a *Alert, v *view) (plan, decision) {
-	words := append([]string{e.Command}, e.Args...)
-	for i, word := range words {
-		if !plainWord.MatchString(word) {
-			words[i] = strconv.Quote(word)
-		}
+	what := "Run " + e.Command
+	if n := len(e.Args); n > 0 { // Which may be secrets.
+		what += " with " + wording.Plural(n, "argument", "arguments")
 	}
 	return plan{
-		what: "Run " + strings.Join(words, " "),
-		run:  func(ctx context.Context) (string, error) { return e.run(ctx, a) },
+		what: what,
+		run:  func(ctx context.Context, began func(*Process)) (string, error) { return e.run(ctx, a, began) },
 	}, e.canLose(a.server(), v)
 }
 
-// plainWord is what needs no quotes.
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:=@%+,-]+$`)
+// maxExecTimeout is the longest time limit of a program.
+const maxExecTimeout = time.Hour
 
-func (e *execCommand) run(ctx context.Context, a *Alert) (string, error) {
+func (e *execCommand) run(ctx context.Context, a *Alert, began func(*Process)) (string, error) {
 	environment, err := e.environment(a)
 	if err != nil {
 		return "", err
@@ -72,7 +73,10 @@ func (e *execCommand) run(ctx context.Context, a *Alert) (string, error) {
 	var output head
 	cmd.Stdout, cmd.Stderr = &output, &output
 	ownGroup(cmd)
-	err = cmd.Run()
+	if err = cmd.Start(); err == nil {
+		began(newProcess(cmd.Process.Pid))
+		err = cmd.Wait()
+	}
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("the program ran for longer than %s and was killed: %w", e.Timeout, ctx.Err())
 	} else if errors.Is(err, exec.ErrWaitDelay) {
@@ -84,7 +88,8 @@ func (e *execCommand) run(ctx context.Context, a *Alert) (string, error) {
 // variableName is what can be part of the name of a variable.
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// environment is all that the program gets: PATH and the alert. No variable can hold NUL, which is replaced.
+// environment is all that the program gets: PATH, how to reach Consul, and the alert. No variable can hold NUL, which
+// is replaced.
 func (e *execCommand) environment(a *Alert) ([]string, error) {
 	whole, err := a.asJSON(nil)
 	if err != nil {
@@ -94,6 +99,7 @@ func (e *execCommand) environment(a *Alert) ([]string, error) {
 		"PATH=" + execPath, execPrefix + "RULE=" + e.rule, execPrefix + "ALERT=" + string(whole),
 		execPrefix + "STARTS_AT=" + a.StartsAt.Format(time.RFC3339),
 	}
+	env = append(env, e.reach...)
 	add := func(kind string, fields map[string]string) {
 		for _, name := range slices.Sorted(maps.Keys(fields)) {
 			if variableName.MatchString(name) { // The others are in ALERT.

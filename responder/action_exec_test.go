@@ -28,7 +28,8 @@ func runScript(t *testing.T, script string, a *Alert, limit time.Duration) (stri
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	return (&execCommand{ExecConfig: ExecConfig{"/bin/sh", []string{"-c", script}, limit}, rule: "r"}).run(ctx, a)
+	e := &execCommand{ExecConfig: ExecConfig{"/bin/sh", []string{"-c", script}, limit}, rule: "r"}
+	return e.run(ctx, a, func(*Process) {})
 }
 
 func TestExec_Result(t *testing.T) {
@@ -46,13 +47,13 @@ func TestExec_Result(t *testing.T) {
 			t.Errorf("%s: output %.100q, error %v; want %.100q and %q", tc.name, out, err, tc.want, tc.err)
 		}
 	}
-	quoted := &execCommand{ExecConfig: ExecConfig{Command: "/bin/sh", Args: []string{"-c", "$(reboot)"}}}
-	p, _ := quoted.judge(about("a"), &view{})
-	if want := `Run /bin/sh -c "$(reboot)"`; p.what != want {
+	secret := &execCommand{ExecConfig: ExecConfig{Command: "/bin/sh", Args: []string{"-c", "s3cret"}}}
+	p, _ := secret.judge(about("a"), &view{})
+	if want := "Run /bin/sh with 2 arguments"; p.what != want {
 		t.Errorf("the plan is %s; want %s", p.what, want)
 	}
 	missing := &execCommand{ExecConfig: ExecConfig{Command: "/missing"}}
-	if _, err := missing.run(t.Context(), &Alert{}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := missing.run(t.Context(), &Alert{}, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v; want that there is no such file", err)
 	}
 }
@@ -104,5 +105,26 @@ func TestExec_HostileAlert(t *testing.T) {
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
 		t.Errorf("files %v, error %v; want that nothing was run", files, err)
+	}
+}
+
+// A host that refuses counts as dead only if the operator says so, or a hook confirms it.
+func TestRemove_Confirm(t *testing.T) {
+	dead := healthyView(5).kill(5)
+	for want, config := range map[string]RemoveConfig{
+		"its host says that nothing listens on port 8300, which is also how it looks": {SilentHostIsDead: true},
+		"The hook does not confirm that it is dead: exit status 1.": {
+			Confirm: &ExecConfig{"/bin/sh", []string{"-c", `test "$CONSUL_RESPONDER_ANNOTATION_node_id" = no`}, time.Minute},
+		},
+		"": {
+			Confirm: &ExecConfig{"/bin/sh", []string{"-c", `test "$CONSUL_RESPONDER_ANNOTATION_node_id" = id-5`}, time.Minute},
+		},
+	} {
+		r := &removeDeadPeer{
+			guards: guards{expected: 5, require: RequireConfig{MinVoters: 3}}, operator: &operator{}, RemoveConfig: config,
+		}
+		r.observe(dead.death, time.Now().Add(-time.Minute))
+		_, d := r.judge(about("server-5"), dead)
+		d.expect(t, "hook", want)
 	}
 }

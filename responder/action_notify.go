@@ -10,7 +10,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/files"
 )
 
 // notify tells a webhook about the alert. It changes nothing, and passes no guard.
@@ -27,17 +30,34 @@ func (*notify) applies(*Alert, *view) string { return "" }
 func (n *notify) judge(a *Alert, _ *view) (plan, decision) {
 	return plan{
 		what: "Notify: POST to " + n.host(),
-		run:  func(ctx context.Context) (string, error) { return "", n.run(ctx, a) },
+		run:  func(ctx context.Context, _ func(*Process)) (string, error) { return "", n.run(ctx, a) },
 	}, decision{allowed: true, reasons: []string{"It changes nothing."}}
 }
 
 // host is all of the URL that is printed: the rest may hold a password, or be one.
 func (n *notify) host() string {
-	u, err := url.Parse(n.URL)
+	u, err := n.target()
 	if err != nil {
 		return "the URL of the rule" // Which was found good at the start.
 	}
 	return u.Scheme + "://" + u.Host
+}
+
+// target is the URL, which a file may have. Its error has nothing of it.
+func (n *NotifyConfig) target() (*url.URL, error) {
+	text := n.URL
+	if n.URLFile != "" {
+		content, err := files.Read(n.URLFile)
+		if err != nil {
+			return nil, err
+		}
+		text = strings.TrimSpace(string(content))
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, errors.New("not a URL with http or https")
+	}
+	return u, nil
 }
 
 func (n *notify) run(ctx context.Context, a *Alert) error {
@@ -45,7 +65,11 @@ func (n *notify) run(ctx context.Context, a *Alert) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.URL, bytes.NewReader(body))
+	target, err := n.target()
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
 	if err != nil {
 		return withoutURL(err)
 	}

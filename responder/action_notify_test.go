@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +55,7 @@ func TestNotify(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), tc.limit)
 		defer cancel()
-		_, err := plan.run(ctx)
+		_, err := plan.run(ctx, nil)
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error %v; want %q", tc.path, err, tc.want)
 		}
@@ -71,6 +73,49 @@ func TestNotify(t *testing.T) {
 	}
 }
 
+// The URL may be a secret: it can be in a file, which is read each time, and nothing says more of it than the host.
+func TestNotify_SecretURL(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	file := filepath.Join(t.TempDir(), "url")
+	n := &notify{NotifyConfig{URLFile: file}, "r"}
+	for _, url := range []string{
+		server.URL + "/s3cret", "http://a:s3cret@127.0.0.1:1/s3cret?s3cret", "http://127.0.0.1:s3cret/", "s3cret",
+		"http://127.0.0.1/%zzs3cret", "http://s3cret%41@127.0.0.1:1/", "ftp://s3cret/",
+	} {
+		must.Do(t, os.WriteFile(file, []byte(url+"\n"), 0o600))
+		p, _ := n.judge(&Alert{}, nil)
+		_, err := p.run(t.Context(), nil)
+		if err == nil || strings.Contains(err.Error()+p.what, "s3cret") {
+			t.Errorf("%s: %q, error %v; want an error without the secret", url, p.what, err)
+		}
+	}
+	server.Close()
+}
+
+// A notification that hangs keeps no repair waiting.
+func TestNotify_Hangs(t *testing.T) {
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer server.Close()
+	b := newFixture(t)
+	tell := b.rule("tell", "B")
+	tell.action = &notify{NotifyConfig{URL: server.URL, Timeout: time.Minute}, "tell"}
+	b.rules = append(b.rules, tell)
+	b.restart()
+	told, repaired := b.alert("anything", 0), b.alert("server-2", 0)
+	told.Labels["alertname"] = "B"
+	b.enqueue(told, repaired)
+	for range 2 {
+		next, _ := b.take()
+		b.decide(t.Context(), next)
+	}
+	b.expect([]string{"server-2"}, ResultStarted, ResultDone)
+	close(release)
+	b.running.Wait()
+	b.expect([]string{"server-2"}, ResultDone, ResultDone)
+}
+
 // Notifications look at no cluster, and count for no limit but that of their rule.
 func TestNotify_Limits(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -78,7 +123,7 @@ func TestNotify_Limits(t *testing.T) {
 	b := newFixture(t)
 	b.maximum = 1
 	tell := b.rule("tell", "B")
-	tell.action, tell.Cooldown = &notify{NotifyConfig{server.URL, time.Minute}, "tell"}, time.Second
+	tell.action, tell.Cooldown = &notify{NotifyConfig{URL: server.URL, Timeout: time.Minute}, "tell"}, time.Second
 	b.rules = append(b.rules, tell)
 	b.restart()
 	for range 3 {

@@ -6,6 +6,8 @@ package responder
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +25,9 @@ type removeDeadPeer struct {
 	guards
 	RemoveConfig
 	*operator
+	rule string
+	// reach are the variables with which the hook reaches Consul.
+	reach []string
 
 	mu sync.Mutex
 	// deadSince has, by node ID, the servers that were dead at each look since then. Guarded by mu, and replaced, not
@@ -53,28 +58,32 @@ func (r *removeDeadPeer) judge(a *Alert, v *view) (plan, decision) {
 	if doubt := r.doubt(name, v.death); doubt != "" {
 		return deny("It does not count as dead: %s.", doubt)
 	}
-	server, err := v.server(name)
+	peer, err := v.peer(name)
 	if err != nil {
-		return deny("There is no telling: %v.", err)
+		return deny("There is nothing to remove: %v.", err)
 	}
 	now := time.Now()
-	dead := now.Sub(r.observe(v.death, now)[server.ID])
+	dead := now.Sub(r.observe(v.death, now)[peer.ID])
 	if dead < r.DeadFor {
 		return deny("It has been dead for %s as far as was watched, and is removed after %s.",
 			dead.Round(time.Second), r.DeadFor)
 	}
-	peer, err := v.peer(server)
-	if err != nil {
-		return deny("There is nothing to remove: %v.", err)
+	d.reasons = append(d.reasons, fmt.Sprintf("It has been dead for %s: it does not answer on port 8300 nor the leader's "+
+		"heartbeats, and the leader and a majority of the voters see it failed.", dead.Round(time.Second)))
+	if r.Confirm != nil {
+		if err := r.confirmed(a, &peer); err != nil {
+			return deny("The hook does not confirm that it is dead: %v.", err)
+		}
+		d.reasons = append(d.reasons, "The hook confirms that it is dead.")
 	}
-	d.reasons = append(d.reasons, fmt.Sprintf("It has been dead for %s: nothing listens on its port 8300, "+
-		"and no server sees it alive.", dead.Round(time.Second)))
-	request := r.removePeer(peer)
+	request := r.removePeer(peer.ID)
 	return plan{
 		what: fmt.Sprintf("Remove %s (%s) from the Raft configuration: %s", name, peer.Address, request.text),
 		run: r.untilSeen(request, name+" is not seen to be gone", func(v *view) string {
-			_, err := v.peer(cluster.Server{Name: name, ID: peer.ID, RPCAddress: peer.Address})
-			if v.incomplete != nil || err == nil {
+			in := v.stop.Topology
+			if v.incomplete != nil || !in.RaftKnown || slices.ContainsFunc(in.Peers, func(p cluster.RaftPeer) bool {
+				return p.ID == peer.ID
+			}) {
 				return ""
 			}
 			return name + " is not in the Raft configuration any more."
@@ -82,8 +91,24 @@ func (r *removeDeadPeer) judge(a *Alert, v *view) (plan, decision) {
 	}, d
 }
 
+// confirmed asks the hook whether the peer is dead, which knows it from elsewhere: from a hypervisor, or a cloud. It
+// must change nothing.
+func (r *removeDeadPeer) confirmed(a *Alert, peer *cluster.RaftPeer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), r.Confirm.Timeout)
+	defer cancel()
+	asked := *a
+	asked.Annotations = maps.Clone(a.Annotations)
+	if asked.Annotations == nil {
+		asked.Annotations = make(map[string]string)
+	}
+	asked.Annotations["node_id"], asked.Annotations["address"] = peer.ID, peer.Address
+	_, err := (&execCommand{ExecConfig: *r.Confirm, rule: r.rule, reach: r.reach}).run(ctx, &asked, func(*Process) {})
+	return err
+}
+
 func (r *removeDeadPeer) doubt(server string, in inputs.Death) string {
-	in.SilentHostIsDead = r.RemoveConfig.SilentHostIsDead
+	in.RefusedHostIsDead = r.RefusedHostIsDead || r.Confirm != nil
+	in.SilentHostIsDead = r.SilentHostIsDead || r.Confirm != nil
 	return verdict.JudgeDead(server, in)
 }
 

@@ -74,19 +74,16 @@ func (t *transferLeadership) judge(_ *Alert, v *view) (plan, decision) {
 
 // target returns the peer that is to lead. It must be one that can.
 func (t *transferLeadership) target(v *view) (cluster.RaftPeer, error) {
-	server, err := v.server(t.To)
-	if err != nil {
-		return cluster.RaftPeer{}, err
-	}
-	peer, err := v.peer(server)
+	peer, err := v.peer(t.To)
 	if err != nil {
 		return peer, err
 	}
 	if !peer.Voter {
 		return peer, fmt.Errorf("%s has no vote", t.To)
 	}
-	if doubt := verdict.Doubt(t.To, &v.stop); doubt != "" {
-		return peer, fmt.Errorf("it cannot be counted on: %s", doubt)
+	answer, doubt, err := verdict.JudgeReturn(t.To, v.stop)
+	if err == nil && answer != verdict.AnswerYes {
+		err = fmt.Errorf("it cannot be counted on: %s", doubt)
 	}
-	return peer, nil
+	return peer, err
 }

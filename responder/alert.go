@@ -14,6 +14,7 @@ import (
 // The labels of an alert that the responder itself looks at.
 const (
 	labelAlertName = "alertname"
+	labelCluster   = "cluster"
 	labelServer    = "server"
 )
 

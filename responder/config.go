@@ -34,11 +34,13 @@ type HistoryConfig struct {
 // RuleConfig says which alerts lead to which action, and when.
 type RuleConfig struct {
 	Name       string        `yaml:"name"`
+	Cluster    string        `yaml:"cluster"`
 	Matchers   []string      `yaml:"matchers"`
 	Action     ActionConfig  `yaml:"action"`
 	DryRun     bool          `yaml:"dry_run"`
 	Cooldown   time.Duration `yaml:"cooldown"`
 	MaxPerHour int           `yaml:"max_per_hour"`
+	Window     time.Duration `yaml:"window"`
 	Require    RequireConfig `yaml:"require"`
 }
 
@@ -65,8 +67,10 @@ type TransferConfig struct {
 
 // RemoveConfig is that of remove-dead-peer.
 type RemoveConfig struct {
-	DeadFor          time.Duration `yaml:"dead_for"`
-	SilentHostIsDead bool          `yaml:"silent_host_is_dead"`
+	DeadFor           time.Duration `yaml:"dead_for"`
+	RefusedHostIsDead bool          `yaml:"refused_host_is_dead"`
+	SilentHostIsDead  bool          `yaml:"silent_host_is_dead"`
+	Confirm           *ExecConfig   `yaml:"confirm"`
 }
 
 // ExecConfig is that of exec.
@@ -79,6 +83,7 @@ type ExecConfig struct {
 // NotifyConfig is that of notify.
 type NotifyConfig struct {
 	URL     string        `yaml:"url"`
+	URLFile string        `yaml:"url_file"`
 	Timeout time.Duration `yaml:"timeout"`
 }
 
@@ -88,7 +93,10 @@ const minVoters = 3
 // UnmarshalYAML begins with the defaults. This form of the method, unlike that with a node, keeps unknown keys errors.
 func (r *RuleConfig) UnmarshalYAML(unmarshal func(any) error) error {
 	type plain RuleConfig // Without this method.
-	*r = RuleConfig{DryRun: true, Cooldown: 30 * time.Minute, MaxPerHour: 1, Require: RequireConfig{MinVoters: minVoters}}
+	*r = RuleConfig{
+		DryRun: true, Cooldown: 30 * time.Minute, MaxPerHour: 1, Window: 30 * time.Minute,
+		Require: RequireConfig{MinVoters: minVoters},
+	}
 	return unmarshal((*plain)(r))
 }
 
@@ -124,7 +132,13 @@ func Load(path string) (*Config, error) {
 	if err := strictyaml.Decode(content, &c); err != nil {
 		return nil, strictyaml.InFile(path, err)
 	}
-	for _, p := range []*string{&c.SecretFile, &c.History.File} {
+	paths := []*string{&c.SecretFile, &c.History.File}
+	for i := range c.Rules {
+		if n := c.Rules[i].Action.Notify; n != nil {
+			paths = append(paths, &n.URLFile)
+		}
+	}
+	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = inFolder(filepath.Dir(path), *p)
 		}

@@ -8,51 +8,101 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-kit/log/level"
 )
 
-// maxWait is how long an alert may wait for its turn. After that its next delivery is worth more.
-const maxWait = time.Minute
+const (
+	// maxWait is how long an alert may wait for its turn. After that it gets another one.
+	maxWait = time.Minute
+	// maxNotifying is how many notifications may be under way at one time.
+	maxNotifying = 20
+)
 
 func (r *Responder) decide(ctx context.Context, j job) {
-	rules := r.matching(&j.alert)
-	if r.repeated(&j, rules...) {
-		return
+	o := r.consider(ctx, &j)
+	switch {
+	case o.repeated:
+		level.Debug(r.logger).Log("msg", "alert has led to an action before",
+			"alert", j.alert.name(), "fingerprint", j.fingerprint)
+	case o.again:
+		r.refuse(&j, o.rule, o.record)
+	case o.record.Result == ResultStarted:
+		r.act(ctx, o.rule.action, o.plan, o.record)
+	default:
+		r.settle(o.record)
 	}
-	if doubt := r.pending(&j); doubt != "" {
-		r.settle(r.record(rules[0], &j, ResultRefused, doubt))
-		return
+}
+
+// outcome is what there is to do about an alert.
+type outcome struct {
+	// repeated is whether the alert has led to an action before. There is nothing else then.
+	repeated bool
+	rule     *rule
+	plan     plan
+	// record has the result started if the action is to be made.
+	record Record
+	// again is whether the alert is refused for a reason that may go.
+	again bool
+}
+
+// consider decides on an alert that a rule matches, and does nothing.
+func (r *Responder) consider(ctx context.Context, j *job) outcome {
+	rules := r.matching(&j.alert)
+	if r.repeated(j, rules...) {
+		return outcome{repeated: true}
+	}
+	refuse := func(rule *rule, result Result, reason string) outcome {
+		return outcome{rule: rule, record: r.record(rule, j, result, reason), again: true}
+	}
+	if reason := r.stale(j); reason != "" {
+		return outcome{rule: rules[0], record: r.record(rules[0], j, ResultRefused, reason)}
+	}
+	if doubt := r.pending(j); doubt != "" {
+		return refuse(rules[0], ResultRefused, doubt)
 	}
 	if reason := r.pause(rules...); reason != "" {
-		r.settle(r.record(rules[0], &j, ResultCooldown, reason))
-		return
+		return refuse(rules[0], ResultCooldown, reason)
 	}
 	chosen, v, reason := r.choose(ctx, rules, &j.alert)
 	if chosen == nil {
-		r.settle(r.record(rules[len(rules)-1], &j, ResultRefused, reason))
-		return
+		return refuse(rules[len(rules)-1], ResultRefused, reason)
 	}
-	if r.repeated(&j, chosen) {
-		return
+	if r.repeated(j, chosen) {
+		return outcome{repeated: true}
 	}
 	if reason := r.pause(chosen); reason != "" {
-		r.settle(r.record(chosen, &j, ResultCooldown, reason))
-		return
+		return refuse(chosen, ResultCooldown, reason)
 	}
 	plan, decision := chosen.action.judge(&j.alert, v)
-	record := r.record(chosen, &j, ResultRefused, decision.reasons...)
-	record.What, record.Quorum = plan.what, decision.quorum
+	o := outcome{rule: chosen, plan: plan, record: r.record(chosen, j, ResultRefused, decision.reasons...)}
+	o.record.What, o.record.Quorum = plan.what, decision.quorum
 	switch {
 	case !decision.allowed:
-		r.settle(record)
+		o.again = true
 	case chosen.DryRun:
-		record.Result = ResultDryRun
-		r.settle(record)
+		o.record.Result = ResultDryRun
 	default:
-		r.act(ctx, chosen.action, plan, record)
+		o.record.Result = ResultStarted
 	}
+	return o
+}
+
+// refuse writes a refusal, unless it was written before, and has the alert decided on again when its reason may be
+// gone.
+func (r *Responder) refuse(j *job, rule *rule, record Record) {
+	if r.again(j, rule, string(record.Result)+" "+strings.Join(record.Reasons, " ")) {
+		r.settle(record)
+	}
+}
+
+// stale says why the alert is out of date; empty if it is not.
+func (r *Responder) stale(j *job) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ledger.stale(&j.alert, r.now())
 }
 
 // repeated reports whether an alert has led to an action before, as far as each of the rules is concerned.
@@ -60,12 +110,10 @@ func (r *Responder) repeated(j *job, rules ...*rule) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, rule := range rules {
-		if !r.ledger.repeated(&j.alert, rule.DryRun) {
+		if !r.ledger.repeated(&j.alert, rule) {
 			return false
 		}
 	}
-	level.Debug(r.logger).Log("msg", "alert has led to an action before",
-		"alert", j.alert.name(), "fingerprint", j.fingerprint)
 	return true
 }
 
@@ -75,12 +123,16 @@ func (r *Responder) pending(j *job) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch until := r.ledger.busyUntil; {
+	case len(r.survivors) > 0:
+		return fmt.Sprintf("A program from before a restart is under way (process group %d).", r.survivors[0].Process.Group)
 	case now.Before(until):
 		return fmt.Sprintf("An action from before a restart may be under way until %s.", until.Format(time.RFC3339))
-	case j.received.Before(r.idleSince):
+	case j.queued.Before(r.idleSince):
 		return "Another action was under way when the alert arrived."
-	case now.Sub(j.received) > maxWait:
-		return fmt.Sprintf("The alert has waited for %s, and may be out of date.", now.Sub(j.received).Round(time.Second))
+	case now.Sub(j.queued) > maxWait:
+		return fmt.Sprintf("The alert has waited for %s, and may be out of date.", now.Sub(j.queued).Round(time.Second))
+	case r.notifying >= maxNotifying:
+		return fmt.Sprintf("%d notifications are under way.", r.notifying)
 	}
 	return ""
 }
@@ -123,15 +175,39 @@ func (r *Responder) record(rule *rule, j *job, result Result, reasons ...string)
 
 // act makes an action. It is in the history before it begins.
 func (r *Responder) act(ctx context.Context, a action, p plan, record Record) {
-	record.Result = ResultStarted
 	record.Deadline = new(record.Time.Add(a.timeout()))
 	if !r.begin(&record) {
 		return
 	}
-	// It is finished even if the responder is told to stop.
+	if a.guarded() {
+		r.finish(ctx, a, p, record)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.idleSince = r.now()
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notifying++
+	r.running.Go(func() { // Nothing else waits for it.
+		r.finish(ctx, a, p, record)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.notifying--
+	})
+}
+
+// finish makes an action that has begun, and writes what came of it. It is finished even if the responder is told to
+// stop.
+func (r *Responder) finish(ctx context.Context, a action, p plan, record Record) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout())
 	defer cancel()
-	output, err := p.run(ctx)
+	output, err := p.run(ctx, func(process *Process) {
+		record.Process = process
+		if err := r.history.add(record); err != nil {
+			level.Error(r.logger).Log("msg", "which process an action is could not be written", "rule", record.Rule, "err", err)
+		}
+	})
 	record.Output, record.Ended = output, new(r.now().UTC().Truncate(time.Millisecond))
 	switch {
 	case err == nil:
@@ -145,9 +221,6 @@ func (r *Responder) act(ctx context.Context, a action, p plan, record Record) {
 		level.Error(r.logger).Log("msg", "the result of an action could not be written",
 			"rule", record.Rule, "result", record.Result, "err", err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.idleSince = r.now()
 }
 
 // begin writes that an action begins. If that cannot be written, it must not.

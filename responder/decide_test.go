@@ -6,6 +6,7 @@ package responder
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -40,15 +41,76 @@ func TestDecide_Once(t *testing.T) {
 	// When it begins again, it is another one.
 	b.deliver(b.alert("server-2", time.Minute))
 	b.expect([]string{"server-2", "server-2"}, ResultDone, ResultDone)
+}
 
-	// One that Prometheus dates into the future is one alert, too.
-	future := b.alert("server-3", -time.Hour)
-	for range 3 {
-		b.wait(10 * time.Minute)
-		b.deliver(future)
+// While it begins within the rule's window of the one that was acted on, it is the same fault: it flaps.
+func TestDecide_Window(t *testing.T) {
+	b := newFixture(t)
+	b.rules[0].Window = time.Hour
+	first := b.alert("server-2", 2*time.Minute)
+	b.deliver(first)
+	for _, later := range []time.Duration{10 * time.Minute, 30 * time.Minute, 59 * time.Minute} {
+		b.clock = first.StartsAt.Add(later)
+		b.deliver(b.alert("server-2", time.Second))
 		b.restart()
 	}
-	b.expect([]string{"server-2", "server-2", "server-3"}, ResultDone, ResultDone, ResultDone)
+	b.expect([]string{"server-2"}, ResultDone)
+	b.wait(2 * time.Minute)
+	b.deliver(b.alert("server-2", 0))
+	b.expect([]string{"server-2", "server-2"}, ResultDone, ResultDone)
+}
+
+// An alert that cannot be what it says is refused, with the reason in the history.
+func TestDecide_Stale(t *testing.T) {
+	b := newFixture(t)
+	over := b.alert("server-2", time.Hour)
+	over.EndsAt = b.clock.Add(-10 * time.Minute)
+	for _, tc := range []struct {
+		alert Alert
+		want  string
+	}{
+		{b.alert("server-2", -time.Hour), "The alert begins at 2026-11-25T13:00:00Z, in the future: a clock is wrong."},
+		{b.alert("server-2", 365*24*time.Hour), "The alert began at 2025-11-25T12:00:00Z, and what it led to is remembered"},
+		{over, "The alert fires, and ended at 2026-11-25T11:50:00Z."},
+	} {
+		b.deliver(tc.alert)
+		b.expectReason(tc.want)
+	}
+	b.expect(nil, ResultRefused, ResultRefused, ResultRefused)
+}
+
+// Actions that the history dates into the future, and a clock that jumps, stop no rule for years.
+func TestDecide_Clock(t *testing.T) {
+	b := newFixture(t)
+	const years = 3 * 365 * 24 * time.Hour
+	b.clock = b.clock.Add(years)
+	b.deliver(b.alert("server-2", 0))
+	b.clock = b.clock.Add(-years)
+	b.restart()
+	if want := "the history has actions from the future"; !strings.Contains(b.logged.String(), want) {
+		t.Errorf("the log is %s; want %q in it", b.logged.String(), want)
+	}
+	next := func(server string, results ...Result) {
+		t.Helper()
+		b.deliver(b.alert(server, 0))
+		b.expect(b.runs, results...)
+	}
+	next("server-3", ResultDone, ResultCooldown)
+	b.wait(2 * time.Minute)
+	next("server-3", ResultDone, ResultCooldown, ResultDone)
+	for _, jump := range []time.Duration{-years, 2 * years} {
+		b.jump(jump)
+		b.deliver(b.alert("server-1", 0))
+		b.expectReason("and its cooldown is over in 1m0s.")
+		b.wait(2 * time.Minute)
+		b.deliver(b.alert("server-3", 0)) // It begins after the action, whatever that was called.
+		if last := b.records(1)[0]; last.Result != ResultDone {
+			t.Errorf("after a jump by %s: %+v; want it to be done again", jump, last)
+		}
+	}
+	if n := strings.Count(b.logged.String(), "the clock has jumped"); n != 2 {
+		t.Errorf("%d jumps are reported; want 2", n)
+	}
 }
 
 // An alert that is known to be over is not acted on when its delivery comes late, nor when it is over before its turn.
@@ -57,11 +119,19 @@ func TestDecide_Resolved(t *testing.T) {
 	late := b.alert("server-2", time.Minute)
 	b.deliver(b.resolved(late))
 	b.deliver(late)
+	b.expectReason("The alert was delivered late: it was resolved, and ended at 2026-11-25T12:00:00Z.")
 	waiting := b.alert("server-3", time.Minute)
 	b.enqueue(waiting)
 	b.enqueue(b.resolved(waiting))
 	b.work()
-	b.expect(nil)
+	b.expect(nil, ResultRefused)
+	for i := range maxResolved + 10 {
+		other := b.alert(fmt.Sprint(i), time.Minute)
+		b.enqueue(b.resolved(other))
+	}
+	if n := len(b.ledger.resolved); n > maxResolved {
+		t.Errorf("%d resolved alerts are remembered; want at most %d", n, maxResolved)
+	}
 }
 
 // Wherever the responder is killed in the middle of an action, it is not made again.
@@ -69,14 +139,17 @@ func TestDecide_Crash(t *testing.T) {
 	b := newFixture(t)
 	alert := b.alert("server-2", time.Minute)
 	var during []byte
+	actions := [][]byte{must.Get(os.ReadFile(b.config.actionsPath()))(t)} // As they are before, during and after it.
 	b.during = func() {
 		during = must.Get(os.ReadFile(b.config.File))(t)
+		actions = append(actions, must.Get(os.ReadFile(b.config.actionsPath()))(t))
 		if !strings.Contains(string(during), `"result":"started"`) || !strings.HasSuffix(string(during), "\n") {
 			t.Errorf("the action is made, and the history has %q; want that it has started", during)
 		}
 	}
 	b.deliver(alert)
 	whole := must.Get(os.ReadFile(b.config.File))(t)
+	actions = append(actions, must.Get(os.ReadFile(b.config.actionsPath()))(t))
 	b.during = nil
 	for n := len(historyHeader) + 1; n <= len(whole); n++ {
 		if n%16 != 0 && n != len(during)-1 && n != len(during) && n != len(during)+1 && n < len(whole)-1 {
@@ -85,11 +158,20 @@ func TestDecide_Crash(t *testing.T) {
 		must.Do(t, b.Close())
 		must.Do(t, os.WriteFile(b.config.File, whole[:n], 0o600))
 		b.runs = nil
+		begun := n%32 != 0 // The line of the history is the second one that is written.
+		switch {
+		case n < len(during) && !begun:
+			must.Do(t, os.WriteFile(b.config.actionsPath(), actions[0], 0o600))
+		case n < len(whole):
+			must.Do(t, os.WriteFile(b.config.actionsPath(), actions[1], 0o600))
+		default:
+			must.Do(t, os.WriteFile(b.config.actionsPath(), actions[2], 0o600))
+		}
 		b.restart()
 		b.wait(2 * time.Minute) // What was under way is over.
 		b.deliver(alert)
 		switch {
-		case n < len(during): // It had not begun.
+		case n < len(during) && !begun:
 			b.expect([]string{"server-2"}, ResultDone)
 		case n < len(whole):
 			b.expect(nil, ResultUnknown)
@@ -101,18 +183,40 @@ func TestDecide_Crash(t *testing.T) {
 	}
 }
 
-// While an action from before a restart may still be under way, there is no other one.
-func TestDecide_InterruptedIsPending(t *testing.T) {
+// interrupted is the fixture after the responder was killed in the middle of an action, before it starts again.
+func interrupted(t *testing.T) *fixture {
+	t.Helper()
 	b := newFixture(t)
 	b.during = func() { // As much as there is when it is killed now.
-		content := must.Get(os.ReadFile(b.config.File))(t)
-		must.Do(t, os.WriteFile(b.config.File+"-killed", content, 0o600))
+		for _, file := range []string{b.config.File, b.config.actionsPath()} {
+			must.Do(t, os.WriteFile(file+"-killed", must.Get(os.ReadFile(file))(t), 0o600))
+		}
 	}
 	b.deliver(b.alert("server-2", time.Minute))
 	must.Do(t, b.Close())
-	must.Do(t, os.Rename(b.config.File+"-killed", b.config.File))
+	for _, file := range []string{b.config.File, b.config.actionsPath()} {
+		must.Do(t, os.Rename(file+"-killed", file))
+	}
 	b.during, b.runs = nil, nil
 	b.rules[0].Cooldown = time.Second
+	return b
+}
+
+// An action that was interrupted while the clock was hours ahead keeps others back for its time limit, not for hours.
+func TestDecide_InterruptedInFuture(t *testing.T) {
+	b := interrupted(t)
+	b.jump(-2 * time.Hour)
+	b.restart()
+	b.deliver(b.alert("server-3", 0))
+	b.expectReason("An action from before a restart may be under way until 2026-11-25T10:01:00Z.")
+	b.wait(time.Minute)
+	b.deliver(b.alert("server-3", 0))
+	b.expect([]string{"server-3"}, ResultUnknown, ResultRefused, ResultDone)
+}
+
+// While an action from before a restart may still be under way, there is no other one.
+func TestDecide_InterruptedIsPending(t *testing.T) {
+	b := interrupted(t)
 	b.restart()
 	b.wait(10 * time.Second)
 	b.deliver(b.alert("server-3", time.Minute))
@@ -238,7 +342,7 @@ func TestDecide_DryRun(t *testing.T) {
 // Without a history nothing is done.
 func TestDecide_HistoryBroken(t *testing.T) {
 	b := newFixture(t)
-	must.Do(t, b.history.file.Close())
+	must.Do(t, b.history.log.close())
 	b.deliver(b.alert("server-2", time.Minute))
 	if len(b.runs) > 0 {
 		t.Error("it was done, and could not be written before")
@@ -259,5 +363,39 @@ func TestReceive_Full(t *testing.T) {
 	}
 	if n, err := b.receive(alerts[:3]); n != 0 || err != nil {
 		t.Errorf("%d alerts more, error %v; want none, as they wait already", n, err)
+	}
+}
+
+// What is refused is decided on again when its reason may be gone, without another delivery, and until the rule's
+// window is over. The same reason is written once.
+func TestDecide_Retry(t *testing.T) {
+	b := newFixture(t)
+	b.rules[0].Window = 10 * time.Minute
+	b.restart()
+	b.view = healthyView(3).kill(3)
+	b.deliver(b.alert("server-2", 0))
+	for range 8 {
+		b.wait(retryInterval)
+		b.work()
+	}
+	b.expect(nil, ResultRefused)
+	b.view = healthyView(3)
+	b.wait(retryInterval)
+	b.work()
+	b.expect([]string{"server-2"}, ResultRefused, ResultDone)
+
+	over, late := b.alert("server-1", 0), b.alert("server-3", 0)
+	b.deliver(over, late)
+	b.expect([]string{"server-2"}, ResultRefused, ResultDone, ResultCooldown, ResultCooldown)
+	b.deliver(b.resolved(over))
+	b.view = healthyView(3).kill(2)
+	b.wait(9 * time.Minute)
+	b.work()
+	b.expectReason("1 of 3 voters can be counted on") // It is another reason.
+	b.view = healthyView(3)
+	b.wait(time.Minute)
+	b.work()
+	if n := len(b.waiting); len(b.runs) != 1 || n != 0 {
+		t.Errorf("done %v, and %d alerts wait; want that the window is over", b.runs, n)
 	}
 }

@@ -26,6 +26,7 @@ func healthyView(n int) *view {
 	v := &view{}
 	in, topology := &v.stop, &v.stop.Topology
 	in.MaxTrailingLogs, topology.MembersKnown, topology.RaftKnown = inputs.DefaultMaxTrailingLogs, true, true
+	in.MinQuorum = new(uint)
 	in.Autopilot, in.Consistent = &cluster.AutopilotState{}, &cluster.ConsistentRead{OK: true}
 	for i := 1; i <= n; i++ {
 		s := reporttest.Server(i)
@@ -37,13 +38,27 @@ func healthyView(n int) *view {
 			cluster.AutopilotServer{ID: s.ID, Name: s.Name, Healthy: true, Alive: true})
 	}
 	v.death.Topology, v.death.Reports = in.Topology, in.Reports
+	v.death.MembersSeen, v.death.Contacts = make(map[string][]cluster.Member), make(map[string]bool)
+	for _, by := range topology.Peers {
+		v.death.Contacts[by.ID] = true
+		for _, p := range topology.Peers {
+			v.death.MembersSeen[by.ID] = append(v.death.MembersSeen[by.ID],
+				cluster.Member{ID: p.ID, Status: cluster.StatusAlive})
+		}
+	}
 	return v
 }
 
 // kill makes a server of a view dead: nothing listens on its ports.
 func (v *view) kill(i int) *view {
 	v.stop.Reports[i-1].Server.Status = cluster.StatusFailed
-	v.death.Leader.Servers[i-1] = cluster.AutopilotServer{ID: reporttest.Server(i).ID}
+	id := reporttest.Server(i).ID
+	v.death.Leader.Servers[i-1] = cluster.AutopilotServer{ID: id}
+	delete(v.death.MembersSeen, id)
+	delete(v.death.Contacts, id)
+	for _, seen := range v.death.MembersSeen {
+		seen[i-1].Status = cluster.StatusFailed
+	}
 	return v.down(i, probe.ReasonRefused, probe.PhaseConnect)
 }
 
@@ -86,7 +101,7 @@ func (f *fakeAction) applies(a *Alert, _ *view) string {
 }
 
 func (f *fakeAction) judge(a *Alert, v *view) (plan, decision) {
-	return plan{"fake " + a.server(), func(context.Context) (string, error) {
+	return plan{"fake " + a.server(), func(context.Context, func(*Process)) (string, error) {
 		f.runs = append(f.runs, a.server())
 		if f.during != nil {
 			f.during()
@@ -103,7 +118,9 @@ type fixture struct {
 	rules   []*rule
 	view    *view
 	clock   time.Time
+	elapsed time.Duration
 	looks   int
+	logged  strings.Builder
 	maximum int
 
 	// runs are the servers of the fake actions that were made. err is how the next ones end; during is called meanwhile.
@@ -128,7 +145,7 @@ func newFixture(t *testing.T) *fixture {
 
 func (b *fixture) rule(name, alert string) *rule {
 	return &rule{
-		RuleConfig{Name: name, Cooldown: time.Minute, MaxPerHour: 100},
+		RuleConfig{Name: name, Cooldown: time.Minute, MaxPerHour: 100, Window: time.Second},
 		[]matcher{{label: "alertname", value: alert}},
 		&fakeAction{guards{expected: 3, require: RequireConfig{MinVoters: 3}}, b, "-"},
 	}
@@ -141,15 +158,22 @@ func (b *fixture) restart() {
 		_ = b.Close()
 	}
 	r := &Responder{
-		logger: log.NewNopLogger(), rules: b.rules, maxPerHour: b.maximum,
-		now:  func() time.Time { return b.clock },
-		look: func(context.Context) *view { b.looks++; return b.view },
+		logger: log.NewLogfmtLogger(&b.logged), rules: b.rules, maxPerHour: b.maximum,
+		now:   func() time.Time { return b.clock },
+		clock: clock{elapsed: func() time.Duration { return b.elapsed }},
+		look:  func(context.Context) *view { b.looks++; return b.view },
 	}
 	must.Do(b.t, r.open(b.config))
 	b.Responder = r
 }
 
-func (b *fixture) wait(d time.Duration) { b.clock = b.clock.Add(d) }
+func (b *fixture) wait(d time.Duration) {
+	b.elapsed += d
+	b.jump(d)
+}
+
+// jump moves the clock, and no time passes.
+func (b *fixture) jump(d time.Duration) { b.clock = b.clock.Add(d) }
 
 // deliver delivers alerts, and decides on all of them.
 func (b *fixture) deliver(alerts ...Alert) {
@@ -167,6 +191,7 @@ func (b *fixture) work() {
 	for next, ok := b.take(); ok; next, ok = b.take() {
 		b.decide(b.t.Context(), next)
 	}
+	b.running.Wait()
 }
 
 // alert is one of a server that began so long ago.

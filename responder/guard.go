@@ -20,7 +20,7 @@ type guards struct {
 // judged says why not every server can be judged, or that there are fewer than expected; empty if neither.
 func (g *guards) judged(v *view) string {
 	if v.incomplete != nil {
-		return fmt.Sprintf("Not all can be found out: %v.", v.incomplete)
+		return fmt.Sprintf("Not everything is known: %v.", v.incomplete)
 	}
 	if n := len(v.stop.Topology.Servers); n < g.expected {
 		return fmt.Sprintf("There are %d servers, and %d are expected: the others cannot be judged.", n, g.expected)
@@ -64,7 +64,10 @@ func (g *guards) canLose(server string, v *view) decision {
 // canRemove decides whether the cluster can do without the named server, which is dead.
 func (g *guards) canRemove(server string, v *view) decision {
 	return g.decide(v, func() (decision, int, error) {
-		r, err := verdict.JudgeRemoval(server, max(g.require.MinVoters, int(v.minQuorum)), v.stop)
+		if v.stop.MinQuorum == nil {
+			return refused("Autopilot's min_quorum is unknown."), 0, nil
+		}
+		r, err := verdict.JudgeRemoval(server, max(g.require.MinVoters, int(*v.stop.MinQuorum)), v.stop)
 		quorum := &QuorumRecord{r.VotersBefore, r.VotersAfter, r.NeededBefore, r.NeededAfter, r.Counted, r.Counted}
 		return decision{r.Safe, r.Reasons, quorum}, r.Margin(), err
 	})

@@ -38,7 +38,7 @@ func TestGuards_Unknown(t *testing.T) {
 		{"all is well", func(*view) {}, "", ""},
 		{"one hangs", func(v *view) { v.hang(2) }, "", ""},
 		{"two of five are dead", func(v *view) { v.kill(2).kill(3) }, "and the quorum is 3", "fewer than the quorum of 3"},
-		{"a part is unknown", func(v *view) { v.incomplete = errFake }, "Not all can be found out: it broke.", ""},
+		{"a part is unknown", func(v *view) { v.incomplete = errFake }, "Not everything is known: it broke.", ""},
 		{"skipped", func(v *view) { rpc(v).Up, rpc(v).Skipped = false, true }, "its port 8300 could not be asked.", ""},
 		{"TLS is wrong", func(v *view) { v.down(2, probe.ReasonTLS) }, "server-2 cannot be judged: it answers, and", ""},
 		{"many connections", func(v *view) { v.down(2, probe.ReasonLimit) }, "it answers, and not as it should (limit).", ""},
@@ -81,7 +81,7 @@ func TestGuards_Require(t *testing.T) {
 	g.canRemove("server-5", healthyView(5).kill(5)).expect(t, "the dead one of five", "")
 	g.canRemove("server-5", healthyView(5).kill(5).hang(3)).expect(t, "while another one hangs", "the rule wants 1")
 	v := healthyView(5).kill(5)
-	v.minQuorum = 5
+	*v.stop.MinQuorum = 5
 	g.canRemove("server-5", v).expect(t, "autopilot's own bound", "fewer than 5")
 	g.canLose("nobody", healthyView(5)).expect(t, "no such server", `there is no server named "nobody"`)
 }
@@ -129,9 +129,11 @@ func TestTransfer_SlowLeader(t *testing.T) {
 // A server that is named to lead must be able to.
 func TestTransfer_To(t *testing.T) {
 	t.Parallel()
-	lagging, voteless := healthyView(5), healthyView(5)
+	lagging, voteless, twoPeers := healthyView(5), healthyView(5), healthyView(5)
 	lagging.stop.Reports[1].RPC.Raft.LastLogIndex = 1
 	voteless.stop.Topology.Peers[1].Voter = false
+	old := cluster.RaftPeer{ID: "id-old", Address: reporttest.Server(2).RPCAddress}
+	twoPeers.stop.Topology.Peers = append(twoPeers.stop.Topology.Peers, old)
 	const transfer = "POST /v1/operator/raft/transfer-leader"
 	for _, tc := range []struct {
 		to   string
@@ -146,6 +148,10 @@ func TestTransfer_To(t *testing.T) {
 		},
 		{"server-2", lagging, "server-2 cannot lead: it cannot be counted on: its log is 999 entries behind, more than 250."},
 		{"server-2", voteless, "server-2 cannot lead: server-2 has no vote."},
+		{
+			"server-2", twoPeers, "server-2 cannot lead: server-2 has the node ID id-2, and the peer at its address " +
+				"10.0.0.2:8300 has id-old.",
+		},
 		{"server-9", healthyView(5), `server-9 cannot lead: there is no such server: "server-9".`},
 	} {
 		p, d := (&transferLeadership{guards{expected: 5}, TransferConfig{tc.to}, &operator{}}).judge(nil, tc.view)
@@ -159,6 +165,10 @@ func TestTransfer_To(t *testing.T) {
 func TestRemove_DeadFor(t *testing.T) {
 	t.Parallel()
 	dead, alive, unknown := healthyView(5).kill(5), healthyView(5), healthyView(5).kill(5)
+	twoPeers := healthyView(5).kill(5)
+	old := cluster.RaftPeer{ID: "id-old", Address: reporttest.Server(5).RPCAddress}
+	twoPeers.stop.Topology.Peers = append(twoPeers.stop.Topology.Peers, old)
+	twoPeers.death.Topology = twoPeers.stop.Topology
 	unknown.deathUnknown = errors.New("no leader")
 	var p plan
 	for _, tc := range []struct {
@@ -173,10 +183,11 @@ func TestRemove_DeadFor(t *testing.T) {
 		{"nobody looked meanwhile", map[int]*view{600: dead}, dead, "It has been dead for 0s"},
 		{"a look failed", map[int]*view{90: dead, 30: nil}, dead, "It has been dead for 0s"},
 		{"unknown", map[int]*view{90: dead, 0: dead}, unknown, "There is no telling whether it is dead: no leader."},
+		{"two peers", map[int]*view{90: twoPeers}, twoPeers, "server-5 has the node ID id-5, and the peer at its address"},
 		{"dead for long", map[int]*view{90: dead, 30: dead}, dead, ""},
 	} {
 		r := &removeDeadPeer{guards: guards{expected: 5, require: RequireConfig{MinVoters: 3}}, operator: &operator{}}
-		r.DeadFor = time.Minute
+		r.DeadFor, r.RefusedHostIsDead = time.Minute, true
 		for _, ago := range slices.Backward(slices.Sorted(maps.Keys(tc.looks))) {
 			if v := tc.looks[ago]; v != nil {
 				r.observe(v.death, time.Now().Add(-time.Duration(ago)*time.Second))

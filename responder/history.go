@@ -4,32 +4,31 @@
 package responder
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
 )
 
 // history is the file of all decisions: a header and JSON lines, to which is only ever added. When it is large it
-// becomes FILE.1, and the one before FILE.2; of these some are kept. It is safe for concurrent use.
+// becomes FILE.1, and the one before FILE.2; of these some are kept. Beside it are the actions that were made, which
+// are kept for longer. It is safe for concurrent use.
 type history struct {
 	HistoryConfig
 	maxBytes int64
 	lockFile *os.File
+	// lost is called when a file was deleted, which is made again.
+	lost func(path string)
 
-	mu   sync.Mutex
-	file *os.File // Guarded by mu.
-	size int64    // Guarded by mu.
-	// broken is why nothing can be added any more; nil if it can. Guarded by mu.
-	broken error
+	mu      sync.Mutex
+	log     *lineFile    // Guarded by mu.
+	actions *actionsFile // Guarded by mu.
 }
 
 // openHistory opens the history, takes it for this process, and shows all records to note, oldest first. What a crash
@@ -39,14 +38,8 @@ func openHistory(c HistoryConfig, note func(Record)) (h *history, torn bool, err
 	if err := c.Check(); err != nil {
 		return nil, false, err
 	}
-	h = &history{HistoryConfig: c, maxBytes: int64(c.MaxMegabytes) << 20}
-	// The history itself is renamed; its lock is a file that stays.
-	if h.lockFile, err = lockKind.OpenToWrite(c.lockPath(), 0, 0o600); err != nil {
-		return nil, false, err
-	}
-	if err = lock(h.lockFile); err != nil {
-		err = fmt.Errorf("history %s is in use by another process: %w", c.File, err)
-	} else {
+	h = &history{HistoryConfig: c, maxBytes: int64(c.MaxMegabytes) << 20, lost: func(string) {}}
+	if err = h.takeLock(); err == nil {
 		torn, err = h.load(note)
 	}
 	if err != nil {
@@ -56,99 +49,162 @@ func openHistory(c HistoryConfig, note func(Record)) (h *history, torn bool, err
 	return h, torn, nil
 }
 
+// takeLock opens the lock, which is a file that stays: the history itself is renamed.
+func (h *history) takeLock() error {
+	file, err := lockKind.OpenToWrite(h.lockPath(), 0, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := ownfile.Lock(file); err != nil {
+		return errors.Join(inUse(h.File, err), file.Close())
+	}
+	if h.lockFile != nil {
+		_ = h.lockFile.Close()
+	}
+	h.lockFile = file
+	return nil
+}
+
+// load reads all files. An action that a crash has left in one of them only is noted all the same.
 func (h *history) load(note func(Record)) (torn bool, err error) {
+	var records []Record
+	add := func(r Record) { records = append(records, r) }
 	for i := h.Keep; i > 0; i-- {
 		lines, err := readHistory(h.path(i))
 		if err != nil {
 			return false, err
 		}
-		if good, err := readRecords(lines, note); err != nil || good < len(lines) {
+		if good, err := readRecords(lines, add); err != nil || good < len(lines) {
 			return false, unreadable(h.path(i), lines[:good], err)
 		}
 	}
 	var lines []byte
-	if h.file, lines, err = openHistoryFile(h.File); err != nil {
+	if h.log, lines, err = openLineFile(h.File); err != nil {
 		return false, err
 	}
-	good, err := readRecords(lines, note)
+	good, err := readRecords(lines, add)
 	if err != nil {
 		return false, unreadable(h.File, lines[:good], err)
 	}
-	h.size = int64(len(historyHeader) + 1 + good)
-	if good < len(lines) {
-		if err := h.file.Truncate(h.size); err != nil {
+	if torn = good < len(lines); torn {
+		if err := h.log.cut(h.log.size - int64(len(lines)-good)); err != nil {
 			return true, err
 		}
-		torn = true
 	}
-	return torn, h.syncAll()
+	var tornActions bool
+	if h.actions, tornActions, err = openActions(h.actionsPath(), add); err != nil {
+		return torn, err
+	}
+	if err := h.actions.complete(records); err != nil {
+		return torn, err
+	}
+	noteOnce(records, note)
+	return torn || tornActions, h.log.sync()
 }
 
-// unreadable says where a history cannot be read. It is not passed over: it may have the action that is not to be
-// made again.
-func unreadable(path string, good []byte, err error) error {
-	if err == nil {
-		err = errors.New("it ends in the middle of a line")
+// noteOnce shows records to note in the order of their IDs, each line once that is in two files.
+func noteOnce(records []Record, note func(Record)) {
+	type line struct {
+		id      uint64
+		result  Result
+		process bool
 	}
-	line := bytes.Count(good, []byte{'\n'}) + 2 // The header is line 1.
-	return fmt.Errorf("history %s, line %d: %w; fix the line, or move the file away: "+
-		"then the actions it records may be repeated", path, line, err)
-}
-
-// readRecords reads lines and returns how many bytes of good ones the content begins with. What is torn at its end is
-// no error; a bad line with a good one after it is.
-func readRecords(content []byte, note func(Record)) (good int, err error) {
-	bad := false
-	for line := range bytes.Lines(content) {
-		var r Record
-		switch {
-		case json.Unmarshal(line, &r) != nil || r.ID == 0:
-			bad = true
-		case bad:
-			return good, errors.New("this is no record")
-		case bytes.HasSuffix(line, []byte{'\n'}):
+	noted := make(map[line]bool)
+	slices.SortStableFunc(records, func(a, b Record) int { return cmp.Compare(a.order(), b.order()) })
+	for _, r := range records {
+		if l := (line{r.ID, r.Result, r.Process != nil}); !noted[l] {
+			noted[l] = true
 			note(r)
-			good += len(line)
 		}
 	}
-	return good, nil
 }
 
-// add writes a record, and returns when it is on the disk.
+// add writes a record, and returns when it is on the disk: an action in both files.
 func (h *history) add(r Record) error {
+	if err := h.write(r); err != nil {
+		return fmt.Errorf("write the history: %w", err)
+	}
+	return nil
+}
+
+func (h *history) write(r Record) error {
 	line, err := json.Marshal(r)
 	if err != nil {
-		return fmt.Errorf("write the history: %w", err)
+		return err
 	}
 	line = append(line, '\n')
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.broken != nil {
-		return fmt.Errorf("write the history: %w", h.broken)
+	if err := h.restore(); err != nil {
+		return err
 	}
-	if h.size > int64(len(historyHeader)+1) && h.size+int64(len(line)) > h.maxBytes {
+	if !h.log.empty() && h.log.size+int64(len(line)) > h.maxBytes {
 		if err := h.rotate(); err != nil {
-			return fmt.Errorf("rotate the history: %w", err)
+			return fmt.Errorf("rotate: %w", err)
 		}
 	}
-	_, err = h.file.Write(line)
-	if err == nil {
-		err = h.file.Sync()
+	switch {
+	case !r.Result.acted():
+		return h.log.add(line)
+	case r.Result != ResultStarted:
+		return errors.Join(h.log.add(line), h.actions.add(r))
 	}
-	if err != nil {
-		// Half a line would spoil the next one.
-		if undo := h.file.Truncate(h.size); undo != nil {
-			h.broken = fmt.Errorf("after an error half a line is left: %w", errors.Join(err, undo))
-		}
-		return fmt.Errorf("write the history: %w", err)
+	if err := h.actions.add(r); err != nil {
+		return err
 	}
-	h.size += int64(len(line))
+	if err := h.log.add(line); err != nil { // It does not begin then.
+		return errors.Join(err, h.actions.forget(r.ID))
+	}
 	return nil
 }
 
-// rotate begins a new file. The caller holds mu.
+// verify restores files that were deleted, and returns why it cannot.
+func (h *history) verify() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.restore()
+}
+
+// restore makes files again that were deleted. What the actions' file had is still known. The caller holds mu.
+func (h *history) restore() error {
+	switch there, err := h.actions.present(); {
+	case err != nil:
+		return err
+	case !there:
+		h.lost(h.actions.path)
+		if err := h.actions.rewrite(); err != nil {
+			return err
+		}
+	}
+	switch there, err := h.log.present(); {
+	case err != nil:
+		return err
+	case !there:
+		h.lost(h.log.path)
+		next, _, err := openLineFile(h.log.path)
+		if err != nil {
+			return err
+		}
+		_ = h.log.close()
+		h.log = next
+		if err := h.log.sync(); err != nil {
+			return err
+		}
+	}
+	info, err := os.Lstat(h.lockPath())
+	if err == nil {
+		return ownfile.Same(h.lockFile, info)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		h.lost(h.lockPath())
+		err = h.takeLock()
+	}
+	return err
+}
+
+// rotate begins a new file. The caller holds mu, and has restored what was deleted.
 func (h *history) rotate() error {
-	if err := h.movable(); err != nil {
+	if err := h.Check(); err != nil {
 		return err
 	}
 	for i := h.Keep; i > 0; i-- {
@@ -156,104 +212,28 @@ func (h *history) rotate() error {
 			return err
 		}
 	}
-	file, _, err := openHistoryFile(h.File)
+	next, _, err := openLineFile(h.File)
 	if err != nil {
-		h.broken = err
+		h.log.broken = err
 		return err
 	}
-	_ = h.file.Close() // All of it is on the disk.
-	h.file, h.size = file, int64(len(historyHeader)+1)
-	return h.syncAll()
-}
-
-// movable returns an error if someone has put another file at one of the paths since the history was opened.
-func (h *history) movable() error {
-	info, err := os.Lstat(h.File)
-	if err != nil {
-		return err
-	}
-	if err := ownfile.Same(h.file, info); err != nil {
-		return err
-	}
-	return h.Check()
-}
-
-// syncAll makes sure that the file and its name are on the disk.
-func (h *history) syncAll() error {
-	if err := h.file.Sync(); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(h.File))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return syncDir(dir)
+	_ = h.log.close() // All of it is on the disk.
+	h.log = next
+	return h.log.sync()
 }
 
 func (h *history) close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var err error
-	if h.file != nil {
-		err = h.file.Close()
+	var errs []error
+	if h.log != nil {
+		errs = append(errs, h.log.close())
 	}
-	return errors.Join(err, h.lockFile.Close())
-}
-
-// filter says which records are wanted. What is empty does not matter.
-type filter struct {
-	rule, action, result, alertName, server string
-	since, until                            time.Time
-	// before is the ID that those wanted are older than; 0: all.
-	before uint64
-	// limit is how many are wanted at most.
-	limit int
-}
-
-func (f *filter) wants(r *Record) bool {
-	is := func(want, got string) bool { return want == "" || want == got }
-	return is(f.rule, r.Rule) && is(f.action, r.Action) && is(f.result, string(r.Result)) &&
-		is(f.alertName, r.Alert.Labels[labelAlertName]) && is(f.server, r.Alert.Labels[labelServer]) &&
-		(f.since.IsZero() || !r.Time.Before(f.since)) && (f.until.IsZero() || r.Time.Before(f.until)) &&
-		(f.before == 0 || r.ID < f.before)
-}
-
-// historyPage is an answer of GET /history. As JSON it is public: fields are only ever added.
-type historyPage struct {
-	// Records are the newest first.
-	Records []Record `json:"records"`
-	// NextBefore is what to ask for as before to get the next page; left out on the last one.
-	NextBefore uint64 `json:"next_before,omitempty"`
-}
-
-// query returns the records that are wanted.
-func (h *history) query(f filter) (historyPage, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	page := historyPage{Records: []Record{}}
-	seen := make(map[uint64]bool)
-	for i := range h.Keep + 1 {
-		lines, err := readHistory(h.path(i))
-		if err != nil {
-			return page, err
-		}
-		var records []Record
-		if _, err := readRecords(lines, func(r Record) { records = append(records, r) }); err != nil {
-			return page, err
-		}
-		for _, r := range slices.Backward(records) {
-			later := seen[r.ID] // Then this is the line from before the action.
-			seen[r.ID] = true
-			if later || !f.wants(&r) {
-				continue
-			}
-			if n := len(page.Records); n == f.limit {
-				page.NextBefore = page.Records[n-1].ID
-				return page, nil
-			}
-			page.Records = append(page.Records, r)
-		}
+	if h.actions != nil {
+		errs = append(errs, h.actions.close())
 	}
-	return page, nil
+	if h.lockFile != nil {
+		errs = append(errs, h.lockFile.Close())
+	}
+	return errors.Join(errs...)
 }

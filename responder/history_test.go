@@ -131,7 +131,7 @@ func TestHistory_OneProcess(t *testing.T) {
 	c := smallHistory(t)
 	h, _, _ := historyIn(t, c)
 	_, _, err := openHistory(c, func(Record) {})
-	if err == nil || !strings.Contains(err.Error(), "is in use by another process") {
+	if err == nil || !strings.Contains(err.Error(), "is in use by another responder") {
 		t.Errorf("error %v; want that the history is in use", err)
 	}
 	must.Do(t, h.close())
@@ -195,8 +195,8 @@ func TestHistory_Rotation(t *testing.T) {
 	}
 	must.Do(t, h.close())
 	files := must.Get(filepath.Glob(c.File + "*"))(t)
-	if len(files) != 5 {
-		t.Errorf("files %v; want the history, three older ones, and the lock", files)
+	if len(files) != 6 {
+		t.Errorf("files %v; want the history, three older ones, the actions, and the lock", files)
 	}
 	for _, file := range files {
 		if info, err := os.Stat(file); err != nil || info.Size() > 1<<20 {
@@ -204,8 +204,8 @@ func TestHistory_Rotation(t *testing.T) {
 		}
 	}
 	h, records, _ := historyIn(t, c)
-	if diff := cmp.Diff([]uint64{5, 6, 7, 8, 9, 10, 11, 12}, ids(records)); diff != "" {
-		t.Errorf("records (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, ids(records)); diff != "" {
+		t.Errorf("records, of which the first are only among the actions (-want +got):\n%s", diff)
 	}
 	page := must.Get(h.query(filter{limit: 3, before: 8}))(t)
 	if diff := cmp.Diff([]uint64{7, 6, 5}, ids(page.Records)); diff != "" || page.NextBefore != 0 {
@@ -213,12 +213,97 @@ func TestHistory_Rotation(t *testing.T) {
 	}
 }
 
+// No number of refusals pushes an action out of what is remembered.
+func TestHistory_ActionsAreKept(t *testing.T) {
+	t.Parallel()
+	c := smallHistory(t)
+	c.Keep = 1
+	h, _, _ := historyIn(t, c)
+	must.Do(t, h.add(sampleRecord(1, ResultStarted)))
+	must.Do(t, h.add(sampleRecord(1, ResultDone)))
+	refusal := sampleRecord(2, ResultRefused)
+	refusal.Reasons = []string{strings.Repeat("x", 600<<10)} // One in a file.
+	for range 4 {
+		refusal.ID++
+		must.Do(t, h.add(refusal))
+	}
+	must.Do(t, h.close())
+	_, records, _ := historyIn(t, c)
+	if n := len(records); n < 2 || records[1].ID != 1 || records[1].Result != ResultDone {
+		t.Errorf("%d records, and none of the action that was made", n)
+	}
+}
+
+// What does not count any more is dropped when the file of the actions has grown.
+func TestHistory_ActionsCompacted(t *testing.T) {
+	t.Parallel()
+	c := smallHistory(t)
+	h, _, _ := historyIn(t, c)
+	large := sampleRecord(1, ResultDone)
+	large.Alert.Labels["large"] = strings.Repeat("x", 200<<10)
+	for id := uint64(1); id <= 20; id++ {
+		large.ID, large.Time = id, large.Time.Add(10*24*time.Hour)
+		must.Do(t, h.add(large))
+	}
+	if info, err := os.Stat(c.actionsPath()); err != nil || info.Size() > maxActionsBytes+4*300<<10 {
+		t.Errorf("the file is %v, %v; want it to be dropped what is older than %s", info, err, actionMemory)
+	}
+	must.Do(t, h.close())
+	if _, records, _ := historyIn(t, c); records[len(records)-1].ID != 20 {
+		t.Error("the latest action is not remembered")
+	}
+}
+
+// A file that somebody deletes is missed at once, and made again with what it must have.
+func TestHistory_Deleted(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", ".actions", ".lock"} {
+		c := smallHistory(t)
+		h, _, _ := historyIn(t, c)
+		var lost []string
+		h.lost = func(path string) { lost = append(lost, path) }
+		must.Do(t, h.add(sampleRecord(1, ResultDone)))
+		must.Do(t, os.Remove(c.File+name))
+		must.Do(t, h.verify())
+		if len(lost) != 1 || lost[0] != c.File+name {
+			t.Errorf("%s is deleted, and %q are missed", c.File+name, lost)
+		}
+		if _, _, err := openHistory(c, func(Record) {}); err == nil {
+			t.Errorf("%s was deleted, and another responder has the history", name)
+		}
+		must.Do(t, h.add(sampleRecord(2, ResultDone)))
+		must.Do(t, h.close())
+		if _, records, _ := historyIn(t, c); !cmp.Equal(ids(records), []uint64{1, 2}) {
+			t.Errorf("%s was deleted, and the records are %v; want both", name, ids(records))
+		}
+	}
+}
+
+// A history is one file, by whatever path: nobody else can have it, also if the lock is gone.
+func TestHistory_OneFile(t *testing.T) {
+	t.Parallel()
+	c := smallHistory(t)
+	h, _, _ := historyIn(t, c)
+	folder := filepath.Dir(c.File)
+	linked, hard := filepath.Join(t.TempDir(), "linked"), filepath.Join(folder, "hard.jsonl")
+	must.Do(t, os.Symlink(folder, linked))
+	must.Do(t, os.Link(c.File, hard))
+	must.Do(t, os.Remove(c.lockPath()))
+	for _, path := range []string{c.File, filepath.Join(linked, filepath.Base(c.File)), hard} {
+		_, _, err := openHistory(HistoryConfig{path, 1, 3}, func(Record) {})
+		if err == nil || !strings.Contains(err.Error(), path+" is in use by another responder") {
+			t.Errorf("%s: error %v; want that it is in use", path, err)
+		}
+	}
+	must.Do(t, h.close())
+}
+
 // A file that somebody puts in place of the open history, or where it would be moved to, stays, and nothing is added.
 func TestHistory_ReplacedMeanwhile(t *testing.T) {
 	t.Parallel()
 	large := sampleRecord(1, ResultDone)
 	large.Output = strings.Repeat("x", 700<<10) // One in a file.
-	for _, name := range []string{"", ".1", ".3", ".lock"} {
+	for _, name := range []string{"", ".1", ".3", ".lock", ".actions"} {
 		c := smallHistory(t)
 		h, _, _ := historyIn(t, c)
 		must.Do(t, h.add(large))
@@ -234,9 +319,6 @@ func TestHistory_ReplacedMeanwhile(t *testing.T) {
 			t.Errorf("%s has %q, %v; want it as it was", path, content, err)
 		}
 		must.Do(t, os.Remove(path))
-		if name == "" {
-			continue // The history itself is gone.
-		}
-		must.Do(t, h.add(large))
+		must.Do(t, h.add(large)) // It goes on.
 	}
 }

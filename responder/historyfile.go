@@ -4,6 +4,8 @@
 package responder
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,11 +26,12 @@ var (
 	lockKind = ownfile.Empty("a lock of the responder")
 )
 
-// ofAnotherHistory matches the names of the lock and of the older files of any history. A history with such a name
-// would be replaced by the other one.
-var ofAnotherHistory = regexp.MustCompile(`\.([0-9]+|lock)$`)
+// ofAnotherHistory matches the names of the lock, of the actions and of the older files of any history. A history with
+// such a name would be replaced by the other one.
+var ofAnotherHistory = regexp.MustCompile(`\.([0-9]+|lock|actions|actions\.new)$`)
 
-func (c *HistoryConfig) lockPath() string { return c.File + ".lock" }
+func (c *HistoryConfig) lockPath() string    { return c.File + ".lock" }
+func (c *HistoryConfig) actionsPath() string { return c.File + ".actions" }
 
 // path is that of the history, and from 1 on of its older files.
 func (c *HistoryConfig) path(i int) string {
@@ -40,13 +43,16 @@ func (c *HistoryConfig) path(i int) string {
 
 // Check returns why the responder must not use these files: one of them is not its own. It changes nothing.
 func (c *HistoryConfig) Check() error {
-	errs := []error{historyKind.Check(c.File), lockKind.Check(c.lockPath())}
+	errs := []error{
+		historyKind.Check(c.File), lockKind.Check(c.lockPath()), historyKind.Check(c.actionsPath()),
+		historyKind.Check(c.actionsPath() + ".new"),
+	}
 	for i := range c.Keep {
 		errs = append(errs, historyKind.Check(c.path(i+1)))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%w; choose a path where FILE, FILE.lock and FILE.1 to FILE.%d do not exist yet, "+
-			"such as /var/lib/consul-responder/history.jsonl", err, c.Keep)
+		return fmt.Errorf("%w; choose a path where FILE, FILE.lock, FILE.actions and FILE.1 to FILE.%d do not exist "+
+			"yet, such as /var/lib/consul-responder/history.jsonl", err, c.Keep)
 	}
 	return nil
 }
@@ -88,4 +94,34 @@ func openHistoryFile(path string) (file *os.File, lines []byte, err error) {
 		return nil, nil, errors.Join(err, file.Close())
 	}
 	return file, lines, nil
+}
+
+// unreadable says where a history cannot be read. It is not passed over: it may have the action that is not to be
+// made again.
+func unreadable(path string, good []byte, err error) error {
+	if err == nil {
+		err = errors.New("it ends in the middle of a line")
+	}
+	line := bytes.Count(good, []byte{'\n'}) + 2 // The header is line 1.
+	return fmt.Errorf("history %s, line %d: %w; fix the line, or move the file away: "+
+		"then the actions it records may be repeated", path, line, err)
+}
+
+// readRecords reads lines and returns how many bytes of good ones the content begins with. What is torn at its end is
+// no error; a bad line with a good one after it is.
+func readRecords(content []byte, note func(Record)) (good int, err error) {
+	bad := false
+	for line := range bytes.Lines(content) {
+		var r Record
+		switch {
+		case json.Unmarshal(line, &r) != nil || r.ID == 0:
+			bad = true
+		case bad:
+			return good, errors.New("this is no record")
+		case bytes.HasSuffix(line, []byte{'\n'}):
+			note(r)
+			good += len(line)
+		}
+	}
+	return good, nil
 }

@@ -10,8 +10,14 @@ import (
 	"time"
 )
 
-// resolvedMemory is how long it is remembered that an alert was resolved, for deliveries that come out of order.
-const resolvedMemory = 10 * time.Minute
+const (
+	// resolvedMemory is how long it is remembered that an alert was resolved, for deliveries that come out of order, and
+	// maxResolved of how many at most.
+	resolvedMemory = 10 * time.Minute
+	maxResolved    = 10_000
+	// clockTolerance is how far clocks may differ.
+	clockTolerance = time.Minute
+)
 
 // ledger is what the history means for the next decision. It is not safe for concurrent use.
 type ledger struct {
@@ -58,7 +64,9 @@ func (l *ledger) note(r Record) {
 		return
 	}
 	if _, begun := l.open[r.ID]; begun {
-		if r.Result != ResultStarted {
+		if r.Result == ResultStarted {
+			l.open[r.ID] = r
+		} else {
 			delete(l.open, r.ID)
 		}
 		return
@@ -92,25 +100,97 @@ func inLastHour(times []time.Time, now time.Time) int {
 	return n
 }
 
-// repeated reports whether an alert has led to an action already. The same alert of two Prometheus servers began at
-// two times: any that began before the action is the same one.
-func (l *ledger) repeated(a *Alert, dry bool) bool {
+// repeated reports whether an alert has led to an action already. The same fault begins at several times for two
+// Prometheus servers, or when its alert flaps: any that began before the action, or within the rule's window of it, is
+// the same one.
+func (l *ledger) repeated(a *Alert, r *rule) bool {
 	in := func(past map[string]pastAction) bool {
 		p, ok := past[a.fingerprint()]
-		return ok && (a.StartsAt.Equal(p.startsAt) || !a.StartsAt.After(p.at))
+		return ok && (!a.StartsAt.After(p.at) || a.StartsAt.Sub(p.startsAt).Abs() < r.Window)
 	}
-	return in(l.live) || dry && in(l.dry)
+	return in(l.live) || r.DryRun && in(l.dry)
 }
 
+// resolve remembers that an alert was resolved. What has no room is forgotten, the oldest first.
 func (l *ledger) resolve(a *Alert, now time.Time) {
 	maps.DeleteFunc(l.resolved, func(_ string, r resolution) bool { return now.Sub(r.at) > resolvedMemory })
-	l.resolved[a.fingerprint()] = resolution{a.EndsAt, now}
+	fingerprint := a.fingerprint()
+	if _, known := l.resolved[fingerprint]; !known && len(l.resolved) >= maxResolved {
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(l.resolved)), func(a, b string) int {
+			return l.resolved[a].at.Compare(l.resolved[b].at)
+		})
+		delete(l.resolved, oldest)
+	}
+	l.resolved[fingerprint] = resolution{a.EndsAt, now}
 }
 
-// outdated reports whether an alert was delivered late, after it was resolved.
-func (l *ledger) outdated(a *Alert, now time.Time) bool {
-	r, ok := l.resolved[a.fingerprint()]
-	return ok && now.Sub(r.at) <= resolvedMemory && a.StartsAt.Before(r.endsAt)
+// stale says why an alert cannot be what it says it is, at this time; empty if it can.
+func (l *ledger) stale(a *Alert, now time.Time) string {
+	over, known := l.resolved[a.fingerprint()]
+	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	switch {
+	case a.StartsAt.After(now.Add(clockTolerance)):
+		return fmt.Sprintf("The alert begins at %s, in the future: a clock is wrong.", at(a.StartsAt))
+	case now.Sub(a.StartsAt) > actionMemory:
+		return fmt.Sprintf("The alert began at %s, and what it led to is remembered for %.0f days.",
+			at(a.StartsAt), actionMemory.Hours()/24)
+	case !a.EndsAt.IsZero() && (a.EndsAt.Before(now.Add(-clockTolerance)) || a.EndsAt.Before(a.StartsAt)):
+		return fmt.Sprintf("The alert fires, and ended at %s.", at(a.EndsAt))
+	case known && now.Sub(over.at) <= resolvedMemory && a.StartsAt.Before(over.endsAt):
+		return fmt.Sprintf("The alert was delivered late: it was resolved, and ended at %s.", at(over.endsAt))
+	default:
+		return ""
+	}
+}
+
+// begin takes what was noted from the history as it was at this time: an action cannot have been made later, whatever
+// the clock was then. It returns how many were.
+func (l *ledger) begin(now time.Time) (future int) {
+	for _, times := range l.times() {
+		for i, at := range times {
+			if at.After(now.Add(clockTolerance)) {
+				times[i] = now
+				future++
+			}
+		}
+	}
+	for _, past := range []map[string]pastAction{l.live, l.dry} {
+		for fingerprint, p := range past {
+			if p.at.After(now.Add(clockTolerance)) {
+				past[fingerprint] = pastAction{p.startsAt, now}
+			}
+		}
+	}
+	return future
+}
+
+// shift moves all that is remembered of this clock, which has jumped.
+func (l *ledger) shift(by time.Duration) {
+	for _, times := range l.times() {
+		for i := range times {
+			times[i] = times[i].Add(by)
+		}
+	}
+	for _, past := range []map[string]pastAction{l.live, l.dry} {
+		for fingerprint, p := range past {
+			past[fingerprint] = pastAction{p.startsAt, p.at.Add(by)}
+		}
+	}
+	for fingerprint, r := range l.resolved {
+		l.resolved[fingerprint] = resolution{r.endsAt, r.at.Add(by)}
+	}
+	l.busyUntil = l.busyUntil.Add(by)
+}
+
+// times are the lists of when there were actions.
+func (l *ledger) times() [][]time.Time {
+	lists := [][]time.Time{l.all}
+	for _, byRule := range []map[string][]time.Time{l.byRule, l.dryByRule} {
+		for _, times := range byRule {
+			lists = append(lists, times)
+		}
+	}
+	return lists
 }
 
 // pause says why a rule may not act at this time; empty if it may. maxPerHour is the limit of all rules.

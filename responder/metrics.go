@@ -15,6 +15,7 @@ import (
 type metrics struct {
 	registry       *prometheus.Registry
 	alertsReceived prometheus.Counter
+	turnedAway     prometheus.Counter
 	actions        *prometheus.CounterVec
 	last           *prometheus.GaugeVec
 }
@@ -28,6 +29,10 @@ func newMetrics(rules []*rule) *metrics {
 		alertsReceived: auto.NewCounter(prometheus.CounterOpts{
 			Name: "consul_responder_alerts_received_total",
 			Help: "Alerts that were delivered, firing and resolved ones, whether a rule matches them or not.",
+		}),
+		turnedAway: auto.NewCounter(prometheus.CounterOpts{
+			Name: "consul_responder_requests_turned_away_total",
+			Help: "Deliveries and questions for the history without the secret, or where there is none, for another host.",
 		}),
 		actions: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "consul_responder_actions_total",

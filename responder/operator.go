@@ -63,20 +63,18 @@ func (o *operator) transfer(id string) request {
 	}}
 }
 
-func (o *operator) removePeer(p cluster.RaftPeer) request {
-	by, value, remove := "id", p.ID, (*api.Operator).RaftRemovePeerByID
-	if p.ID == "" {
-		by, value, remove = "address", p.Address, (*api.Operator).RaftRemovePeerByAddress
-	}
-	return request{"DELETE /v1/operator/raft/peer?" + by + "=" + value, func(ctx context.Context) error {
-		return remove(o.client(), value, new(api.WriteOptions).WithContext(ctx))
+func (o *operator) removePeer(id string) request {
+	return request{"DELETE /v1/operator/raft/peer?id=" + id, func(ctx context.Context) error {
+		return o.client().RaftRemovePeerByID(id, new(api.WriteOptions).WithContext(ctx))
 	}}
 }
 
 // untilSeen sends the request, and looks at the cluster until there is something to say about what came of it. The
 // error says that missing never came.
-func (o *operator) untilSeen(r request, missing string, seen func(*view) string) func(context.Context) (string, error) {
-	return func(ctx context.Context) (string, error) {
+func (o *operator) untilSeen(
+	r request, missing string, seen func(*view) string,
+) func(context.Context, func(*Process)) (string, error) {
+	return func(ctx context.Context, _ func(*Process)) (string, error) {
 		if err := r.send(ctx); err != nil {
 			return "", err
 		}

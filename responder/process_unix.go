@@ -6,6 +6,7 @@
 package responder
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -17,10 +18,21 @@ func ownGroup(cmd *exec.Cmd) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
 
+// writableByOthers says how others than root and this process's user can write a file; empty if they cannot.
+func writableByOthers(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "" // Whoever reads it says so.
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	switch mode := info.Mode().Perm(); {
+	case mode&0o022 != 0:
+		return fmt.Sprintf("can be written by others (%s)", mode)
+	case ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid():
+		return fmt.Sprintf("belongs to the user %d", stat.Uid)
+	default:
+		return ""
+	}
+}
+
 func mayRun(info os.FileInfo) bool { return info.Mode().Perm()&0o111 != 0 }
-
-// lock takes a file for this process, until it ends. It fails at once if another process has it.
-func lock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
-
-// syncDir makes sure that the names in a folder are on the disk.
-func syncDir(dir *os.File) error { return dir.Sync() }

@@ -37,7 +37,8 @@ func (r Result) acted() bool {
 }
 
 // Record is one decision. As JSON it is a line of the history, and public: fields are only ever added. An action has
-// two lines with the same ID, one before it begins and one after it has ended; the last one counts.
+// two lines with the same ID, one before it begins and one after it has ended, and exec one more, with the process; the
+// last one counts.
 type Record struct {
 	// ID is larger than that of all earlier decisions.
 	ID     uint64    `json:"id"`
@@ -55,10 +56,20 @@ type Record struct {
 	Quorum  *QuorumRecord `json:"quorum,omitempty"`
 	// Deadline is when the action is over at the latest, and Ended when it was.
 	Deadline *time.Time `json:"deadline,omitempty"`
-	Ended    *time.Time `json:"ended,omitempty"`
-	Error    string     `json:"error,omitempty"`
+	// Process is the program that was started.
+	Process *Process   `json:"process,omitempty"`
+	Ended   *time.Time `json:"ended,omitempty"`
+	Error   string     `json:"error,omitempty"`
 	// Output is what a program wrote, or what was seen to come of the action.
 	Output string `json:"output,omitempty"`
+}
+
+// order puts records in the order in which they were written.
+func (r *Record) order() uint64 {
+	if r.Result == ResultStarted {
+		return 2 * r.ID
+	}
+	return 2*r.ID + 1
 }
 
 // AlertRef is the alert that a decision is about.

@@ -5,7 +5,6 @@ package responder
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +22,8 @@ type Options struct {
 	Consul *cluster.Cluster
 	// Secret returns what deliveries must know; nil means that anybody may deliver.
 	Secret func() string
+	// HookEnvironment are the variables with which programs reach Consul as the responder does, such as CONSUL_HTTP_ADDR.
+	HookEnvironment []string
 	// Logger gets what happens; it must be set.
 	Logger log.Logger
 }
@@ -36,44 +37,62 @@ type Responder struct {
 	metrics    *metrics
 	logger     log.Logger
 	// now is time.Now, except in tests.
-	now func() time.Time
+	now   func() time.Time
+	clock clock // Guarded by mu.
 	// look takes a fresh snapshot, except in tests.
 	look func(context.Context) *view
+
+	complaints complaints
+	queries    sync.Mutex // Held while one reads the history.
 
 	// wake has an element when there may be something in the queue.
 	wake chan struct{}
 
-	mu     sync.Mutex
-	queue  []job   // Guarded by mu.
-	ledger *ledger // Guarded by mu.
+	mu    sync.Mutex
+	queue []job // Guarded by mu.
+	// waiting are, by fingerprint, the alerts that were refused and are to be decided on again. Guarded by mu.
+	waiting map[string]job
+	ledger  *ledger // Guarded by mu.
+	// survivors are programs from before a restart. Guarded by mu.
+	survivors []survivor
+	// notifying is how many notifications are under way. Guarded by mu.
+	notifying int
+	running   sync.WaitGroup // The notifications.
 	// idleSince is when the last action ended: what arrived before was delivered while it was under way. Guarded by mu.
 	idleSince time.Time
 }
 
-// job is an alert that waits to be decided on.
-type job struct {
-	alert       Alert
-	fingerprint string
-	received    time.Time
-}
-
 // New opens the history. Close must be called at the end, after Run has returned.
 func New(opts Options) (*Responder, error) {
-	r := &Responder{maxPerHour: opts.Config.MaxPerHour, secret: opts.Secret, logger: opts.Logger, now: time.Now}
-	if err := r.makeRules(opts.Config, opts.Consul); err != nil {
+	r, err := newResponder(opts)
+	if err != nil {
 		return nil, err
 	}
-	removes := slices.ContainsFunc(r.rules, func(rule *rule) bool { return rule.Action.Remove != nil })
-	r.look = func(ctx context.Context) *view { return look(ctx, opts.Consul, removes) }
 	if err := r.open(opts.Config.History); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
+// newResponder returns one that has done nothing yet.
+func newResponder(opts Options) (*Responder, error) {
+	start := time.Now()
+	r := &Responder{
+		maxPerHour: opts.Config.MaxPerHour, secret: opts.Secret, logger: opts.Logger, now: time.Now, ledger: newLedger(),
+		clock: clock{elapsed: func() time.Duration { return time.Since(start) }},
+	}
+	if err := r.makeRules(opts); err != nil {
+		return nil, err
+	}
+	removes := slices.ContainsFunc(r.rules, func(rule *rule) bool { return rule.Action.Remove != nil })
+	r.look = func(ctx context.Context) *view { return look(ctx, opts.Consul, removes) }
+	return r, nil
+}
+
 // open opens the history, and learns from it what was done.
 func (r *Responder) open(c HistoryConfig) error {
 	r.ledger, r.wake, r.metrics = newLedger(), make(chan struct{}, 1), newMetrics(r.rules)
+	r.waiting = make(map[string]job)
 	var torn bool
 	var err error
 	if r.history, torn, err = openHistory(c, r.ledger.note); err != nil {
@@ -81,6 +100,13 @@ func (r *Responder) open(c HistoryConfig) error {
 	}
 	if torn {
 		level.Warn(r.logger).Log("msg", "the history ended in the middle of a line, which was cut off", "file", c.File)
+	}
+	if future := r.ledger.begin(r.now()); future > 0 {
+		level.Warn(r.logger).Log("msg", "the history has actions from the future, which count as made now",
+			"actions", future)
+	}
+	r.history.lost = func(path string) {
+		level.Error(r.logger).Log("msg", "a file of the history was deleted, and is made again", "file", path)
 	}
 	if err := r.closeInterrupted(); err != nil {
 		_ = r.history.close()
@@ -91,13 +117,17 @@ func (r *Responder) open(c HistoryConfig) error {
 }
 
 // makeRules makes the rules from a configuration that Load has checked.
-func (r *Responder) makeRules(c *Config, consul *cluster.Cluster) error {
-	operator, err := newOperator(consul)
+func (r *Responder) makeRules(opts Options) error {
+	c := opts.Config
+	operator, err := newOperator(opts.Consul)
 	if err != nil {
 		return err
 	}
 	for _, rc := range c.Rules {
 		made := &rule{RuleConfig: rc}
+		if rc.Cluster != anyCluster {
+			made.matchers = append(made.matchers, matcher{label: labelCluster, value: rc.Cluster})
+		}
 		for _, text := range rc.Matchers {
 			m, err := parseMatcher(text)
 			if err != nil {
@@ -110,9 +140,12 @@ func (r *Responder) makeRules(c *Config, consul *cluster.Cluster) error {
 		case a.Transfer != nil:
 			made.action = &transferLeadership{guards: g, TransferConfig: *a.Transfer, operator: operator}
 		case a.Remove != nil:
-			made.action = &removeDeadPeer{guards: g, RemoveConfig: *a.Remove, operator: operator}
+			made.action = &removeDeadPeer{
+				guards: g, RemoveConfig: *a.Remove, operator: operator, rule: rc.Name,
+				reach: opts.HookEnvironment,
+			}
 		case a.Exec != nil:
-			made.action = &execCommand{guards: g, ExecConfig: *a.Exec, rule: rc.Name}
+			made.action = &execCommand{guards: g, ExecConfig: *a.Exec, rule: rc.Name, reach: opts.HookEnvironment}
 		default:
 			made.action = &notify{NotifyConfig: *a.Notify, rule: rc.Name}
 		}
@@ -121,20 +154,35 @@ func (r *Responder) makeRules(c *Config, consul *cluster.Cluster) error {
 	return nil
 }
 
-// closeInterrupted gives the actions a result during which the responder was killed. They are not made again.
+// closeInterrupted gives the actions a result during which the responder was killed. They are not made again. A program
+// that runs on has none yet.
 func (r *Responder) closeInterrupted() error {
 	for _, record := range r.ledger.open {
+		if record.Process != nil && record.Process.alive() {
+			r.adopt(record)
+			continue
+		}
 		record.Result = ResultUnknown
 		record.Error = "the responder was killed before it knew how the action ended; it is not made again"
 		record.Ended = new(r.now())
 		if err := r.conclude(record); err != nil {
 			return err
 		}
-		if record.Deadline != nil && record.Deadline.After(r.ledger.busyUntil) {
-			r.ledger.busyUntil = *record.Deadline
+		known := record.Action == actionNotify || record.Process != nil // That it is over, or does not matter.
+		if until := r.now().Add(r.left(&record)); !known && until.After(r.ledger.busyUntil) {
+			r.ledger.busyUntil = until
 		}
 	}
 	return nil
+}
+
+// left is for how long an action from before a restart may go on: never for longer than from its beginning, whatever
+// the clock was then.
+func (r *Responder) left(record *Record) time.Duration {
+	if record.Deadline == nil {
+		return 0
+	}
+	return min(max(record.Deadline.Sub(r.now()), 0), max(record.Deadline.Sub(record.Time), 0), maxExecTimeout)
 }
 
 // Close ends what New has begun.
@@ -144,11 +192,14 @@ func (r *Responder) Close() error { return r.history.close() }
 func (r *Responder) Run(ctx context.Context) {
 	var watches sync.WaitGroup
 	defer watches.Wait()
+	defer r.running.Wait()
 	for _, rule := range r.rules {
 		if remove, ok := rule.action.(*removeDeadPeer); ok {
 			watches.Go(func() { remove.watch(ctx) })
 		}
 	}
+	watches.Go(func() { r.watchHistory(ctx) })
+	watches.Go(func() { r.watchSurvivors(ctx) })
 	for {
 		next, ok := r.take()
 		if ok && ctx.Err() == nil {
@@ -157,62 +208,32 @@ func (r *Responder) Run(ctx context.Context) {
 		}
 		select {
 		case <-r.wake:
+		case <-time.After(time.Second): // Something that was refused may have its turn.
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-const maxQueue = 1000
+// historyInterval is how often it is looked whether the files of the history are still there.
+const historyInterval = 2 * time.Second
 
-// errQueueFull means that a delivery has to come again later.
-var errQueueFull = fmt.Errorf("%d alerts wait already", maxQueue)
-
-// receive puts those alerts of a delivery into the queue that fire and that a rule matches. It returns how many.
-func (r *Responder) receive(alerts []Alert) (queued int, err error) {
-	now := r.now()
-	r.metrics.alertsReceived.Add(float64(len(alerts)))
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i := range alerts {
-		a := &alerts[i]
-		fingerprint := a.fingerprint()
-		same := func(j job) bool { return j.fingerprint == fingerprint }
-		if !a.Firing {
-			r.ledger.resolve(a, now)
-			r.queue = slices.DeleteFunc(r.queue, same)
-			continue
+// watchHistory restores files of the history that were deleted, until ctx is done.
+func (r *Responder) watchHistory(ctx context.Context) {
+	failing := ""
+	for {
+		select {
+		case <-time.After(historyInterval):
+		case <-ctx.Done():
+			return
 		}
-		if len(r.matching(a)) == 0 || slices.ContainsFunc(r.queue, same) || r.ledger.outdated(a, now) {
-			continue
+		text := ""
+		if err := r.history.verify(); err != nil {
+			text = err.Error()
 		}
-		if len(r.queue) >= maxQueue {
-			return queued, errQueueFull
+		if text != failing && text != "" {
+			level.Error(r.logger).Log("msg", "nothing is done until the history can be written", "err", text)
 		}
-		r.queue = append(r.queue, job{*a, fingerprint, now})
-		queued++
+		failing = text
 	}
-	select {
-	case r.wake <- struct{}{}:
-	default: // It is awake.
-	}
-	return queued, nil
-}
-
-func (r *Responder) take() (job, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.queue) == 0 {
-		return job{}, false
-	}
-	next := r.queue[0]
-	r.queue = slices.Delete(r.queue, 0, 1)
-	return next, true
-}
-
-// matching returns the rules for an alert, in their order.
-func (r *Responder) matching(a *Alert) []*rule {
-	return slices.DeleteFunc(slices.Clone(r.rules), func(rule *rule) bool {
-		return slices.ContainsFunc(rule.matchers, func(m matcher) bool { return !m.matches(a.Labels) })
-	})
 }

@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -27,15 +29,8 @@ const (
 	historyLimit, maxHistoryLimit = 100, 1000
 )
 
-// NewServer returns the server of a responder, which bounds what a client may send and how long it may be idle.
-func NewServer(r *Responder) *http.Server {
-	return &http.Server{
-		Handler: newHandler(r), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-	}
-}
-
-// newHandler serves deliveries and the history to those who know the secret, and metrics and health to anybody.
-func newHandler(r *Responder) http.Handler {
+// NewHandler serves deliveries and the history to those who know the secret, and metrics and health to anybody.
+func NewHandler(r *Responder) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /alerts", r.authorized(r.serveAlerts))
 	mux.HandleFunc("GET /history", r.authorized(r.serveHistory))
@@ -46,23 +41,71 @@ func newHandler(r *Responder) http.Handler {
 	return mux
 }
 
-// authorized lets only those pass who know the secret.
+// authorized lets only those pass who know the secret. Without one, the address is a loopback one, and a browser on
+// this host must not be made to ask by another web page, whose name leads here: so the request must name it. Of the
+// others nothing but the header is read.
 func (r *Responder) authorized(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
-		if r.secret != nil {
-			given, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
-			if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(r.secret())) != 1 {
-				level.Warn(r.logger).Log("msg", "request without the secret is refused",
-					"path", req.URL.Path, "from", req.RemoteAddr)
-				w.Header().Set("WWW-Authenticate", "Bearer")
-				http.Error(w, "the secret is missing or wrong", http.StatusUnauthorized)
-				return
-			}
+		switch {
+		case r.secret == nil && !loopback(req.Host):
+			r.turnAway(w, req, http.StatusMisdirectedRequest, fmt.Errorf("without a secret, this is localhost, not %.100q",
+				req.Host))
+		case r.secret != nil && !knows(req, r.secret()):
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			r.turnAway(w, req, http.StatusUnauthorized, errors.New("the secret is missing or wrong"))
+		default:
+			next(w, req)
 		}
-		next(w, req)
 	}
+}
+
+// loopback reports whether a request's Host is a name or an address of this host only.
+func loopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return host == "localhost" || net.ParseIP(strings.Trim(host, "[]")).IsLoopback()
+}
+
+func knows(req *http.Request, secret string) bool {
+	given, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
+	return ok && subtle.ConstantTimeCompare([]byte(given), []byte(secret)) == 1
+}
+
+// turnAway refuses a request of somebody who must not make it, and reads no more of it.
+func (r *Responder) turnAway(w http.ResponseWriter, req *http.Request, status int, err error) {
+	r.metrics.turnedAway.Inc()
+	if more, ok := r.complaints.next(r.now()); ok {
+		level.Warn(r.logger).Log("msg", "request is turned away", "path", req.URL.Path, "from", req.RemoteAddr,
+			"status", status, "err", err, "more_since_last_line", more)
+	}
+	w.Header().Set("Connection", "close")
+	http.Error(w, err.Error(), status)
+}
+
+// complaintInterval is how often there is a line in the log about requests that are refused.
+const complaintInterval = time.Minute
+
+// complaints let a line into the log now and then, and count the others.
+type complaints struct {
+	mu   sync.Mutex
+	last time.Time // Guarded by mu.
+	held int       // Guarded by mu.
+}
+
+// next reports whether there is to be a line now, and how many there were not since the latest one.
+func (c *complaints) next(now time.Time) (held int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.last.IsZero() && now.Sub(c.last).Abs() < complaintInterval {
+		c.held++
+		return 0, false
+	}
+	held = c.held
+	c.last, c.held = now, 0
+	return held, true
 }
 
 // serveAlerts takes a delivery. It answers before anything is decided: Alertmanager does not wait for long.
@@ -97,7 +140,10 @@ func (r *Responder) serveAlerts(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *Responder) reject(w http.ResponseWriter, req *http.Request, status int, err error) {
-	level.Warn(r.logger).Log("msg", "delivery is rejected", "from", req.RemoteAddr, "status", status, "err", err)
+	if more, ok := r.complaints.next(r.now()); ok {
+		level.Warn(r.logger).Log("msg", "delivery is rejected", "from", req.RemoteAddr, "status", status, "err", err,
+			"more_since_last_line", more)
+	}
 	http.Error(w, err.Error(), status)
 }
 
@@ -107,7 +153,9 @@ func (r *Responder) serveHistory(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	r.queries.Lock() // Each reads all of the history.
 	page, err := r.history.query(wanted)
+	r.queries.Unlock()
 	if err != nil {
 		level.Error(r.logger).Log("msg", "the history cannot be read", "err", err)
 		http.Error(w, "the history cannot be read; the log says why", http.StatusInternalServerError)

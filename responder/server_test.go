@@ -5,6 +5,7 @@ package responder
 
 import (
 	"encoding/json"
+	"io"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -19,12 +20,13 @@ import (
 func (b *fixture) request(method, target, body string, header ...string) *httptest.ResponseRecorder {
 	b.t.Helper()
 	req := httptest.NewRequestWithContext(b.t.Context(), method, target, strings.NewReader(body))
+	req.Host = "localhost:9108"
 	req.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
 	w := httptest.NewRecorder()
-	newHandler(b.Responder).ServeHTTP(w, req)
+	NewHandler(b.Responder).ServeHTTP(w, req)
 	return w
 }
 
@@ -70,7 +72,7 @@ func TestServer_Secret(t *testing.T) {
 	if n := b.series("consul_responder_alerts_received_total")[""]; n != 1 {
 		t.Errorf("%v alerts were received; want the one that was authorized", n)
 	}
-	if strings.Contains(logged.String(), secret) || !strings.Contains(logged.String(), "without the secret") {
+	if strings.Contains(logged.String(), secret) || !strings.Contains(logged.String(), "the secret is missing") {
 		t.Errorf("the log has the secret, or not what was refused:\n%s", logged.String())
 	}
 	secret = "rotated"
@@ -82,6 +84,57 @@ func TestServer_Secret(t *testing.T) {
 			t.Errorf("GET %s: status %d; want 200 also without the secret", path, w.Code)
 		}
 	}
+}
+
+// Without a secret, requests must be for this host: the name of another web page can lead here.
+func TestServer_Host(t *testing.T) {
+	b := newFixture(t)
+	for host, status := range map[string]int{
+		"localhost": 200, "localhost:9108": 200, "127.0.0.1:9108": 200, "127.3.2.1": 200, "[::1]:9108": 200, "[::1]": 200,
+		"evil.example": 421, "evil.example:9108": 421, "localhost.evil.example": 421, "10.0.0.1:9108": 421, "": 421,
+	} {
+		for _, asked := range [][2]string{{"POST", "/alerts"}, {"GET", "/history"}} {
+			req := httptest.NewRequestWithContext(t.Context(), asked[0], asked[1], strings.NewReader(webhookOf()))
+			req.Host = host
+			req.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			NewHandler(b.Responder).ServeHTTP(w, req)
+			if w.Code != status {
+				t.Errorf("%s for %q: status %d, %s; want %d", asked, host, w.Code, w.Body, status)
+			}
+		}
+	}
+}
+
+// Nothing of a request is read before the secret is known, and whoever does not know it cannot fill the log.
+func TestServer_TurnedAway(t *testing.T) {
+	b := newFixture(t)
+	b.secret = func() string { return "s3cret" }
+	for range 100 {
+		body := &countingReader{}
+		req := httptest.NewRequestWithContext(t.Context(), "POST", "/alerts", body)
+		w := httptest.NewRecorder()
+		NewHandler(b.Responder).ServeHTTP(w, req)
+		if w.Code != 401 || body.read || w.Header().Get("Connection") != "close" {
+			t.Fatalf("status %d, body read: %v, header %v", w.Code, body.read, w.Header())
+		}
+	}
+	b.wait(2 * complaintInterval)
+	b.request("GET", "/history", "")
+	if n := b.series("consul_responder_requests_turned_away_total")[""]; n != 101 {
+		t.Errorf("%v requests are counted; want 101", n)
+	}
+	lines := b.logged.String()
+	if n := strings.Count(lines, "turned away"); n != 2 || !strings.Contains(lines, "more_since_last_line=99") {
+		t.Errorf("%d lines, and not how many there were in between:\n%s", n, lines)
+	}
+}
+
+type countingReader struct{ read bool }
+
+func (c *countingReader) Read([]byte) (int, error) {
+	c.read = true
+	return 0, io.EOF
 }
 
 func TestServer_BadDeliveries(t *testing.T) {

@@ -23,8 +23,6 @@ type view struct {
 	// count.
 	incomplete error
 	stop       inputs.Stop
-	// minQuorum is autopilot's own bound for the removal of servers.
-	minQuorum uint
 	// death is what tells whether a server is dead, and deathUnknown why it does not.
 	death        inputs.Death
 	deathUnknown error
@@ -37,21 +35,15 @@ func look(ctx context.Context, consul *cluster.Cluster, death bool) *view {
 	snap := consul.Snapshot(ctx)
 	defer snap.Close()
 
-	members, raft, autopilot, config := snap.Members(), snap.RaftPeers(), snap.AutopilotState(), snap.AutopilotConfig()
+	members := snap.Members()
 	if death { // Started now, and waited for by inputs.ForDeath.
-		snap.LeaderAutopilot()
 		snap.MembersSeen()
 	}
 	v := &view{deathUnknown: errors.New("nobody has looked")}
 	var stopErr error
 	v.stop, stopErr = inputs.ForStop(ctx, snap)
 	_, membersErr := members.Get(ctx)
-	_, raftErr := raft.Get(ctx)
-	_, autopilotErr := autopilot.Get(ctx)
-	settings, configErr := config.Get(ctx)
-	v.minQuorum = settings.MinQuorum
-	// The first error only: the others may follow from it.
-	v.incomplete = cmp.Or(raftErr, membersErr, stopErr, autopilotErr, configErr)
+	v.incomplete = cmp.Or(membersErr, stopErr)
 	if death {
 		v.death, v.deathUnknown = inputs.ForDeath(ctx, snap)
 	}
@@ -76,12 +68,11 @@ func (v *view) server(name string) (cluster.Server, error) {
 	return cluster.Server{}, fmt.Errorf("there is no such server: %q", name)
 }
 
-// peer returns a server's entry in the Raft configuration.
-func (v *view) peer(server cluster.Server) (cluster.RaftPeer, error) {
-	for _, p := range v.stop.Topology.Peers {
-		if server.IsPeer(p) {
-			return p, nil
-		}
+// peer returns the entry of the named server in the Raft configuration.
+func (v *view) peer(name string) (cluster.RaftPeer, error) {
+	server, err := v.server(name)
+	if err != nil {
+		return cluster.RaftPeer{}, err
 	}
-	return cluster.RaftPeer{}, fmt.Errorf("%s is not in the Raft configuration", server.Name)
+	return v.stop.Topology.PeerOf(server)
 }

@@ -71,22 +71,24 @@ func (e *evidence) leftOver(s *verdict.Server) bool {
 // View judges the facts. It is a pure function.
 func (f *Facts) View() View {
 	e := newEvidence(f)
-	problems, services := e.judgeProblems()
+	problems, services := judgeProblems(e.findProblems())
 	v := View{
 		Time:     f.Start.Truncate(time.Millisecond),
 		Seconds:  f.Took.Seconds(),
 		Level:    e.judgeLevel(problems),
 		Verdict:  e.sentence(problems),
+		Remedy:   e.remedy(e.judgeLevel(problems)),
 		Problems: problemsOf(problems),
 		Services: e.judgeServices(problemsOf(services)),
 		Agent: AgentStatus{
 			Address: f.Address.String(), Up: f.Up, Name: e.agent.Name, Datacenter: e.agent.Datacenter,
 			Ports: newPortStatuses(e.agentPorts),
 		},
-		Servers: make([]ServerStatus, 0, len(e.servers)),
-		Members: verdict.JudgePools(f.LAN, f.WAN),
-		Catalog: e.catalog,
-		Missing: append([]Missing{}, f.Missing...),
+		LastChange: e.lastChange(),
+		Servers:    make([]ServerStatus, 0, len(e.servers)),
+		Members:    verdict.JudgePools(f.LAN, f.WAN),
+		Catalog:    e.catalog,
+		Missing:    append([]Missing{}, f.Missing...),
 	}
 	for _, a := range f.Agents {
 		configured := ConfiguredAgent{Address: a.Address.String(), Used: a.Used, Up: a.Err == nil}
@@ -117,6 +119,28 @@ func (f *Facts) View() View {
 		v.Autopilot = &AutopilotStatus{f.Autopilot.Healthy, f.Autopilot.FailureTolerance}
 	}
 	return v
+}
+
+// lastChange is the latest of what is remembered: that the leader was elected, or that a server went.
+func (e *evidence) lastChange() *Event {
+	var last *Event
+	add := func(at time.Time, text string) {
+		if !at.IsZero() && (last == nil || at.After(last.Time)) {
+			last = &Event{at.Truncate(time.Millisecond), text}
+		}
+	}
+	if len(e.Leadership.Leaders) == 1 {
+		add(e.LeaderSince, e.Leadership.Leaders[0]+" was elected leader")
+	}
+	for _, s := range e.servers {
+		if a := s.Server.Absence; a != nil {
+			add(a.Since, s.Server.Name+" "+map[cluster.Departure]string{
+				cluster.DepartureLeft: "left the cluster", cluster.DepartureRemoved: "was removed from the cluster after it failed",
+				cluster.DepartureGone: "disappeared from the cluster",
+			}[a.How])
+		}
+	}
+	return last
 }
 
 func newLeadershipStatus(e *evidence) *LeadershipStatus {

@@ -25,6 +25,9 @@ type Parts struct {
 	Catalog, ConsistentRead, Peerings bool
 	// ServicesOnly leaves out all that is only about Consul itself.
 	ServicesOnly bool
+	// ForLog leaves out what is not in the log, and has nothing remembered: the scrape that is logged has done that.
+	// NoPorts leaves out all ports but 8300.
+	ForLog, NoPorts bool
 }
 
 // Read gets the state of the cluster. It waits until all is known or ctx is done, and never fails: what could not be
@@ -38,7 +41,7 @@ type Facts struct {
 	Start   time.Time
 	Took    time.Duration
 	Address consul.Address // That of the agent in use.
-	// AgentErr is why the agent does not answer; nil if it does.
+	// AgentErr is why the agent does not tell about itself; nil if it does.
 	AgentErr error
 	// Agents are the configured agents that were asked; nil if there is only one.
 	Agents []cluster.AgentState
@@ -75,6 +78,8 @@ type Facts struct {
 	Missing  []Missing
 	// FailingFiles are the reasons why files could not be reloaded.
 	FailingFiles []string
+	// Certificates are those of the exporter's own files.
+	Certificates []cluster.Certificate
 }
 
 // Gather starts all facts and then waits for each.
@@ -87,16 +92,22 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		need(g, "members", s.Members(), f.setMembers)
 	}
 	if !s.AgentOnly() && !parts.ServicesOnly {
-		need(g, "WAN members", s.WANMembers(), to(&f.WAN)) // A client has none.
+		if !parts.ForLog {
+			need(g, "WAN members", s.WANMembers(), to(&f.WAN)) // A client has none.
+		}
 		need(g, "Raft configuration", s.RaftPeers(), func([]cluster.RaftPeer) {})
 		need(g, missingServers, s.Topology(), to(&f.Topology))
 		need(g, "", s.StatusLeader(), at(&f.AgentLeader)) // Without it, the servers' own accounts have to do.
 		need(g, "", s.Reports(), to(&f.Reports))          // Without them, the topology or the ports are missing, too.
 		need(g, "", s.DecidedTopology(), to(&f.Topology)) // Without it, the one by what the agent says has to do.
-		need(g, "ports", s.PortReports(), to(&f.Ports))
+		if !parts.NoPorts {
+			need(g, "ports", s.PortReports(), to(&f.Ports))
+		}
 		need(g, "", s.ServerAgents(), to(&f.ServerAgents)) // Without them, port 8300 of each server has to do.
 		need(g, "autopilot", s.AutopilotState(), at(&f.Autopilot))
-		need(g, "", s.AutopilotConfig(), at(&f.AutopilotConfig)) // Without it, there are the defaults.
+		if !parts.ForLog {
+			need(g, "", s.AutopilotConfig(), at(&f.AutopilotConfig)) // Without it, there are the defaults.
+		}
 	}
 	if parts.ConsistentRead && !s.AgentOnly() {
 		need(g, "consistent read", s.ConsistentRead(), at(&f.Consistent))
@@ -116,9 +127,7 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 	for _, wait := range g.waits {
 		wait(ctx)
 	}
-	if f.Up != nil && !*f.Up {
-		_, f.AgentErr = s.Agent().Get(ctx)
-	}
+	_, f.AgentErr = s.Agent().Get(ctx)
 	if f.Agent == nil {
 		f.Agent = s.KnownAgent()
 	}
@@ -133,10 +142,14 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		return !queries[endpoint].Filtered
 	})
 	f.FailingFiles = s.FailingFiles()
+	f.Certificates = s.Certificates()
 	f.Address, f.Agents = s.Address(), s.Agents()
 	evidence := f.evidence()
-	Learn(evidence, remembered)
-	f.Standing, f.LeaderSince = evidence.Standing, remembered.LeaderSince(f.Reports)
+	evidence.Answered = s.Answered(f.Topology)
+	if !parts.ForLog {
+		remembered.Learn(evidence)
+	}
+	f.Standing, f.LeaderSince = standing(evidence, remembered), remembered.LeaderSince(f.Reports)
 	f.Shortage = remembered.Shortage()
 	f.Took = time.Since(s.Start())
 	return f
@@ -210,6 +223,7 @@ func need[T any](g *gathering, what string, fact *cluster.Fact[T], keep func(T))
 				What: what, Reason: strings.ReplaceAll(err.Error(), "\n", "; "),
 				Denied: consul.IsDenied(err), Blocked: consul.IsBlocked(err),
 				Refused: errors.Is(err, consul.ErrRefused), Own: probe.IsOwnFault(err),
+				Enterprise: consul.IsEnterpriseOnly(err),
 			})
 		}
 	})

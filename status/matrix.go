@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
@@ -95,6 +96,38 @@ func (c Column) of(ports []PortStatus) *PortStatus {
 	return &ports[i]
 }
 
+// Meaning explains a state of ports.
+type Meaning struct {
+	State verdict.PortState
+	Text  string
+}
+
+// meanings explain the states of ports that do not plainly answer.
+var meanings = []Meaning{
+	{verdict.PortHangs, "accepts connections but does not respond in time"},
+	{verdict.PortDown, "does not respond"},
+	{verdict.PortTurnedAway, "responds but turns the exporter away, so its health is unknown"},
+	{verdict.PortUnknown, "could not be probed"},
+	{verdict.PortAccepts, "accepts connections; its protocol was not probed"},
+	{verdict.PortNotAsked, "not probed on purpose"},
+}
+
+// Meanings explain those states in the matrix that do not plainly mean that the port answers.
+func (m Matrix) Meanings() []Meaning {
+	has := func(state verdict.PortState) bool {
+		return slices.ContainsFunc(m.Rows, func(r Row) bool {
+			return slices.ContainsFunc(r.Ports, func(p *PortStatus) bool { return p != nil && p.State == state })
+		})
+	}
+	var present []Meaning
+	for _, meaning := range meanings {
+		if has(meaning.State) {
+			present = append(present, meaning)
+		}
+	}
+	return present
+}
+
 // PortTrouble is why ports of a server do not answer, or why nothing is known about them. Ports that fail for the
 // same reason share one, with the first one's text, and so do ports that were not asked and have the same text.
 type PortTrouble struct {
@@ -103,8 +136,36 @@ type PortTrouble struct {
 	Ports  []string
 	State  verdict.PortState
 	Reason string
-	// Text says why, without the addresses of both ends.
-	Text string
+	// Text says why, without the addresses of both ends. It is an error unless Plain.
+	Text  string
+	Plain bool
+}
+
+// reasons say in plain words why a port does not answer, or why nothing is known about it.
+var reasons = map[probe.Reason]string{
+	probe.ReasonRefused:     "nothing listens there: the connection was refused",
+	probe.ReasonTimeout:     "there was no response in time",
+	probe.ReasonReset:       "the connection broke before the response was complete",
+	probe.ReasonUnreachable: "there is no route to the server",
+	probe.ReasonResolve:     "the server's name has no address",
+	probe.ReasonTLS:         "the TLS handshake failed, or the certificate cannot be verified",
+	probe.ReasonCertificate: "the server requires a client certificate, or rejects the exporter's",
+	probe.ReasonName:        "the server's certificate is for another name",
+	probe.ReasonAuth:        "the server does not accept the exporter's credentials",
+	probe.ReasonProtocol:    "the response was not in the port's protocol",
+	probe.ReasonLimit:       "the server turned the exporter away because of a limit",
+	probe.ReasonOwnFault:    "the exporter itself could not probe it",
+	probe.ReasonNoKey:       "gossip is encrypted, and the exporter has no key",
+	probe.ReasonNotAllowed:  "the exporter is not allowed to connect",
+	probe.ReasonHeldBack:    "the server turned the exporter away before, so the next probe waits",
+}
+
+// Why says in plain words why the ports do not answer, without details.
+func (t *PortTrouble) Why() string {
+	if t.Plain {
+		return t.Text
+	}
+	return cmp.Or(reasons[probe.Reason(t.Reason)], "the probe failed")
 }
 
 // PortTroubles are those of all servers and of the agent, in their order.
@@ -122,7 +183,7 @@ func (v *View) PortTroubles() []PortTrouble {
 			})
 			if j < 0 {
 				j = len(all)
-				all = append(all, PortTrouble{Server: s.name, State: p.State, Reason: p.Reason, Text: text})
+				all = append(all, PortTrouble{Server: s.name, State: p.State, Reason: p.Reason, Text: text, Plain: p.Note != ""})
 			}
 			all[j].Ports = append(all[j].Ports, p.Name())
 		}
@@ -136,12 +197,17 @@ var ends = regexp.MustCompile(`\b(read|write|dial) (tcp|udp) \S+: (connect: )?`)
 
 // Name is the port's number as operators say it, which distinguishes UDP only, or its protocol if the number is
 // unknown.
-func (p *PortStatus) Name() string {
-	name := strconv.Itoa(p.Port)
-	if p.Port == 0 {
-		name = string(p.Protocol)
+func (p *PortStatus) Name() string { return nameOfPort(p.Port, p.Protocol, p.Transport) }
+
+// Name is the same for all ports in the column.
+func (c Column) Name() string { return nameOfPort(c.Number, c.Protocol, c.Transport) }
+
+func nameOfPort(number int, protocol cluster.Protocol, transport string) string {
+	name := strconv.Itoa(number)
+	if number == 0 {
+		name = string(protocol)
 	}
-	if p.Transport == cluster.TransportUDP {
+	if transport == cluster.TransportUDP {
 		name += "/udp"
 	}
 	return name

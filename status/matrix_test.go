@@ -54,6 +54,37 @@ func TestView_Matrix(t *testing.T) {
 	}
 }
 
+// Only states that are in the matrix are explained, each once, and all but the plain answer have an explanation.
+func TestMatrix_Meanings(t *testing.T) {
+	t.Parallel()
+	states := func(states ...verdict.PortState) status.Matrix {
+		row := status.Row{Ports: []*status.PortStatus{nil}}
+		for _, s := range states {
+			row.Ports = append(row.Ports, &status.PortStatus{State: s})
+		}
+		return status.Matrix{Rows: []status.Row{row, row}}
+	}
+	for _, tc := range []struct{ has, want []verdict.PortState }{
+		{[]verdict.PortState{verdict.PortUp}, nil},
+		{
+			[]verdict.PortState{verdict.PortUp, verdict.PortUnknown, verdict.PortHangs},
+			[]verdict.PortState{verdict.PortHangs, verdict.PortUnknown},
+		},
+		{
+			[]verdict.PortState{verdict.PortNotAsked, verdict.PortAccepts, verdict.PortTurnedAway, verdict.PortDown},
+			[]verdict.PortState{verdict.PortDown, verdict.PortTurnedAway, verdict.PortAccepts, verdict.PortNotAsked},
+		},
+	} {
+		var got []verdict.PortState
+		for _, m := range states(tc.has...).Meanings() {
+			got = append(got, m.State)
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%v: explained states differ (-want +got):\n%s", tc.has, diff)
+		}
+	}
+}
+
 // Ports of a server that fail for the same reason share a line, and so do those that are not asked and say the same.
 func TestView_PortTroubles(t *testing.T) {
 	t.Parallel()
@@ -73,12 +104,23 @@ func TestView_PortTroubles(t *testing.T) {
 		{Port: 8600, Transport: "tcp", State: verdict.PortUnknown, Reason: "held_back", Error: "not asked again yet"},
 	}}}}
 	want := []status.PortTrouble{
-		{"a", []string{"8300", "8301/udp"}, verdict.PortHangs, "timeout", "i/o timeout"},
-		{"a", []string{"8302"}, verdict.PortDown, "refused", "connect: connection refused"},
-		{"a", []string{"8502", "8503"}, verdict.PortNotAsked, "", "mesh is off"},
-		{"a", []string{"8600"}, verdict.PortUnknown, "held_back", "not asked again yet"},
+		{"a", []string{"8300", "8301/udp"}, verdict.PortHangs, "timeout", "i/o timeout", false},
+		{"a", []string{"8302"}, verdict.PortDown, "refused", "connect: connection refused", false},
+		{"a", []string{"8502", "8503"}, verdict.PortNotAsked, "", "mesh is off", true},
+		{"a", []string{"8600"}, verdict.PortUnknown, "held_back", "not asked again yet", false},
 	}
 	if diff := cmp.Diff(want, v.PortTroubles()); diff != "" {
 		t.Errorf("troubles differ (-want +got):\n%s", diff)
+	}
+	var why []string
+	for _, t := range v.PortTroubles() {
+		why = append(why, t.Why())
+	}
+	wantWhy := []string{
+		"there was no response in time", "nothing listens there: the connection was refused", "mesh is off",
+		"the server turned the exporter away before, so the next probe waits",
+	}
+	if diff := cmp.Diff(wantWhy, why); diff != "" {
+		t.Errorf("reasons in plain words differ (-want +got):\n%s", diff)
 	}
 }

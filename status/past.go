@@ -12,7 +12,12 @@ import (
 // Learn has what a scrape has found remembered, adds to it what is remembered from earlier ones, and judges both.
 func Learn(e *inputs.Evidence, remembered *memory.Memory) verdict.Verdict {
 	remembered.Learn(e)
-	log := verdict.JudgeLog(e)
-	e.Standing = remembered.Standing(log.Leader, log.Last, log.Committed, e.At)
+	e.Standing = standing(e, remembered)
 	return verdict.Judge(e)
+}
+
+// standing is since when the leader's log stands still, by this scrape and what is remembered from earlier ones.
+func standing(e *inputs.Evidence, remembered *memory.Memory) inputs.Standing {
+	log := verdict.JudgeLog(e)
+	return remembered.Standing(log.Leader, log.Last, log.Committed, e.At)
 }

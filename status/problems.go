@@ -65,26 +65,29 @@ var kinds = []kind{
 		"ConsulExporterImpaired", Warning, beforeVoters, ofCluster(exporterImpaired),
 		says("the exporter itself has a problem"),
 	},
+	{
+		"ConsulExporterCertificateExpires", Warning, beforeVoters, exporterCertificateExpires,
+		says("a certificate of the exporter itself is at its end"),
+	},
 	{"ConsulAgentUnreachable", Critical, beforeVoters, agentUnreachable, func(e *evidence, _ []string) string {
 		return e.noAnswer()
 	}},
 
-	{"ConsulServerHung", Critical, afterVoters, ofServers(serverHung), serverClause("hangs", "hang")},
-	{"ConsulServerDown", Critical, afterVoters, ofServers(serverDown), serverClause("is down", "are down")},
+	{"ConsulServerHung", Warning, afterVoters, ofServers(serverHung), serverClause("hangs", "hang")},
+	{"ConsulServerDown", Warning, afterVoters, ofServers(serverDown), serverClause("is down", "are down")},
 	{
-		"ConsulRPCPortDown", Critical, afterVoters, ofPorts(inSight(tcpDown("ConsulRPCPortDown"))),
+		"ConsulPortDown", Warning, afterVoters, ofPorts(inSight(portDown(true))),
 		serverClause("does not answer on port 8300", "do not answer on port 8300"),
 	},
 	{
-		"ConsulServerWithoutLeader", Critical, afterVoters, ofServers(serverWithoutLeader),
+		"ConsulServerWithoutLeader", Warning, afterVoters, ofServers(serverWithoutLeader),
 		serverClause("knows of no leader", "know of no leader"),
 	},
 	{
-		"ConsulCollectorRefused", Warning, afterVoters, ofCluster(collectorRefused(aboutConsul)),
+		"ConsulCollectorFails", Warning, afterVoters, ofCluster(collectorRefused(aboutConsul)),
 		says("the token cannot read everything"),
 	},
-	{"ConsulQuorumAtRisk", Critical, afterVoters, ofCluster(quorumAtRisk(Critical)), says("")}, // The outlook has it.
-	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk(Warning)), says("")},
+	{"ConsulQuorumAtRisk", Critical, afterVoters, ofCluster(quorumAtRisk), says("")}, // The outlook has it.
 
 	{
 		"ConsulClustersMixed", Warning, afterVoters, ofCluster(clustersMixed),
@@ -98,16 +101,12 @@ var kinds = []kind{
 	{"ConsulRaftLogLag", Warning, counted, ofServers(raftLogLag), nil},
 	{"ConsulRaftLogLag", Info, counted, ofServers(raftLogLagOfAutopilot), nil},
 	{"ConsulRaftApplyLag", Warning, counted, ofServers(raftApplyLag), nil},
-	{"ConsulRaftLastContact", Critical, counted, ofServers(raftLastContact(Critical)), nil},
-	{"ConsulRaftLastContact", Warning, counted, ofServers(raftLastContact(Warning)), nil},
+	{"ConsulRaftLastContact", Warning, counted, ofServers(raftLastContact), nil},
 	{"ConsulEvenVoters", Info, counted, ofCluster(evenVoters), nil},
 
-	{"ConsulSerfLANPortDown", Critical, counted, ofPorts(inSight(tcpDown("ConsulSerfLANPortDown"))), nil},
-	{"ConsulSerfWANPortDown", Warning, counted, ofPorts(tcpDown("ConsulSerfWANPortDown")), nil},
+	{"ConsulPortDown", Warning, counted, ofPorts(inSight(portDown(false))), nil},
 	{"ConsulGossipUDPBlocked", Warning, counted, ofPorts(gossipUDPBlocked), nil},
-	{"ConsulHTTPPortDown", Warning, counted, ofPorts(tcpDown("ConsulHTTPPortDown")), nil},
-	{"ConsulGRPCPortDown", Warning, counted, ofPorts(tcpDown("ConsulGRPCPortDown")), nil},
-	{"ConsulDNSPortDown", Warning, counted, dnsPortDown, nil},
+	{"ConsulDNSErrors", Warning, counted, dnsErrors, nil},
 	{"ConsulDNSFewerServers", Warning, counted, dnsFewerServers, nil},
 	{"ConsulPortSlow", Warning, counted, ofPorts(portSlow), nil},
 	{"ConsulCertificateExpires", Critical, counted, ofPorts(certificateExpires(Critical, "hour", time.Hour)), nil},
@@ -115,22 +114,24 @@ var kinds = []kind{
 
 	{"ConsulSerfMemberFailed", Warning, counted, serversFailed, nil},
 	{"ConsulSerfWANMemberFailed", Warning, counted, serfWANMemberFailed, nil},
+	{"ConsulDatacenterGone", Warning, counted, datacenterGone, nil},
 	{"ConsulServerWANMissing", Warning, counted, ofServers(serverWANMissing), nil},
-	{"ConsulGossipHealthPoor", Critical, counted, gossipHealthPoor(Critical, "is far from keeping up"), nil},
-	{"ConsulGossipHealthPoor", Warning, counted, gossipHealthPoor(Warning, "does not keep up"), nil},
+	{"ConsulGossipHealthPoor", Warning, counted, gossipHealthPoor, nil},
 	{"ConsulCollectorFails", Warning, counted, ofCluster(collectorFails(aboutConsul)), nil},
 	{"ConsulResultsFiltered", Warning, counted, ofCluster(resultsFiltered(aboutConsul)), nil},
 	{"ConsulAgentUnreachable", Warning, counted, oneAgentUnreachable, nil},
 
 	{"ConsulPeeringDown", Warning, counted, peeringDown, nil},
 
-	{"ConsulServiceDown", Critical, tenants, ofCluster(serviceDown), nil},
+	{"ConsulServiceDown", Warning, tenants, ofCluster(serviceDown), nil},
 	{"ConsulServiceInstancesCritical", Warning, tenants, ofCluster(serviceInstancesCritical), nil},
 	{"ConsulNodeCheckCritical", Warning, tenants, ofCluster(nodeCheckCritical), nil},
-	{"ConsulSerfMemberFailed", Warning, tenants, ofCluster(clientsFailed), nil},
-	{"ConsulCollectorRefused", Warning, tenants, ofCluster(collectorRefused(aboutTenants)), nil},
+	{"ConsulManyMembersFailed", Critical, tenants, ofCluster(manyMembersFailed(Critical)), nil},
+	{"ConsulManyMembersFailed", Warning, tenants, ofCluster(manyMembersFailed(Warning)), nil},
+	{"ConsulCollectorFails", Warning, tenants, ofCluster(collectorRefused(aboutTenants)), nil},
 	{"ConsulCollectorFails", Warning, tenants, ofCluster(collectorFails(aboutTenants)), nil},
 	{"ConsulResultsFiltered", Warning, tenants, ofCluster(resultsFiltered(aboutTenants)), nil},
+	{"ConsulNodeGone", Info, tenants, nodeGone, nil},
 }
 
 // aboutTenants and aboutConsul tell apart what the catalog is made from and everything else: parts of a view that are
@@ -199,18 +200,16 @@ func threshold[T uint64 | time.Duration](setting string, unit T) T {
 	return T(alerts.Default(setting) * float64(unit))
 }
 
-// finding is a problem and its row of the table.
+// finding is a problem, its row of the table, and the labels of its alert without the severity.
 type finding struct {
 	Problem
 
-	kind *kind
+	kind  *kind
+	about labels
 }
 
-// judgeProblems returns the problems of Consul, and those of its tenants: worst first, and then in the order of the
-// table. Those that follow from others are left out.
-func (e *evidence) judgeProblems() (consul, ofTenants []finding) {
-	var found []finding
-	var firing []alerts.Alert
+// findProblems finds all problems, in the order of the table, and the alert of each.
+func (e *evidence) findProblems() (found []finding, firing []alerts.Alert) {
 	for i := range kinds {
 		k := &kinds[i]
 		k.find(e, func(about labels, text string) {
@@ -218,12 +217,18 @@ func (e *evidence) judgeProblems() (consul, ofTenants []finding) {
 				return
 			}
 			server := cmp.Or(about["server"], about["agent"])
-			found = append(found, finding{Problem{k.severity, k.alert, server, text, alerts.Runbook(k.alert)}, k})
+			found = append(found, finding{Problem{k.severity, k.alert, server, text, alerts.Runbook(k.alert)}, k, about})
 			alert := alerts.Alert{Name: k.alert, Labels: map[string]string{"severity": string(k.severity)}}
 			maps.Copy(alert.Labels, about)
 			firing = append(firing, alert)
 		})
 	}
+	return found, firing
+}
+
+// judgeProblems takes what findProblems found and returns the problems of Consul, and those of its tenants: worst
+// first, and then in the order of the table. Those that follow from others are left out.
+func judgeProblems(found []finding, firing []alerts.Alert) (consul, ofTenants []finding) {
 	for _, severity := range []Severity{Critical, Warning, Info} {
 		for i, f := range found {
 			switch {

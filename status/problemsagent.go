@@ -6,9 +6,14 @@ package status
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/contact"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
@@ -41,35 +46,60 @@ func exporterImpaired(e *evidence) string {
 	return wording.If(clauses != "", "The exporter itself has a problem. It %s.", clauses)
 }
 
+// exporterCertificateExpires finds those of the exporter's own certificates that expire soon, or have expired. As for
+// those of ports, the ones that are good for a short time are a problem only in their last tenth.
+func exporterCertificateExpires(e *evidence, report report) {
+	soon := threshold("exporter-certificate", time.Second)
+	for _, c := range e.Certificates {
+		kind := "client certificate"
+		if c.Authority {
+			kind = "certificate authority"
+		}
+		left := c.Expiry.Sub(e.Start)
+		state, when := "expiring", "expires in "+wording.Plural(int(left/(24*time.Hour)), "day", "days")
+		switch {
+		case left >= soon || left > c.Lifetime/10:
+			continue
+		case left < 0:
+			state, when = "expired", "has expired"
+		case left < 48*time.Hour:
+			when = "expires in " + wording.Plural(int(left/time.Hour), "hour", "hours")
+		}
+		report(labels{"use": c.Use(), "file": filepath.Base(c.File), "subject": c.Subject, "state": state},
+			fmt.Sprintf("The exporter's own %s %s %s. Renew the file %s: it is then used without a restart.",
+				kind, c.Subject, when, c.File))
+	}
+}
+
 func agentUnreachable(e *evidence, report report) {
-	report(labels{"agent": e.agent.Name}, wording.If(e.agentDown(),
-		"%s. The catalog and the members cannot be read.", wording.Capital(e.noAnswer())))
+	if !e.agentDown() {
+		return
+	}
+	report(labels{"agent": e.agent.Name}, wording.Join(" ", wording.Capital(e.noAnswer())+".",
+		"The catalog and the members cannot be read.", e.trouble().Do))
 }
 
 // oneAgentUnreachable finds each agent that does not answer while another one does.
 func oneAgentUnreachable(e *evidence, report report) {
 	for _, a := range e.Agents {
 		if a.Err != nil && !a.Used && !e.agentDown() && !probe.IsOwnFault(a.Err) {
-			report(labels{"agent": a.Address.String()}, fmt.Sprintf(
-				"The agent at %s does not answer as it should (%s); the one at %s is queried instead.",
-				a.Address, strings.ReplaceAll(a.Err.Error(), "\n", "; "), e.Address))
+			trouble := contact.OfAgent(a.Address, a.Err)
+			report(labels{"agent": a.Address.String()}, fmt.Sprintf("%s; the one at %s is queried instead. %s",
+				wording.Capital(trouble.What), e.Address, trouble.Do))
 		}
 	}
 }
 
-// gossipHealthPoor finds pools in which the agent's score is above a threshold.
-func gossipHealthPoor(severity Severity, how string) func(*evidence, report) {
-	most := threshold("gossip-score-"+string(severity), uint64(1))
-	return func(e *evidence, report report) {
-		if e.agentDown() {
-			return // The score is the last one that it reported.
-		}
-		for _, pool := range e.Pools {
-			if pool.HealthScore != nil && *pool.HealthScore > most {
-				report(labels{"agent": e.agent.Name, "pool": pool.Name}, fmt.Sprintf(
-					"%s %s with gossip: its health score in the pool %s is %d, where 0 is best and 7 worst.",
-					e.agent.Name, how, pool.Name, *pool.HealthScore))
-			}
+// gossipHealthPoor finds pools in which the agent's score is too high.
+func gossipHealthPoor(e *evidence, report report) {
+	if e.agentDown() {
+		return // The score is the last one that it reported.
+	}
+	for _, pool := range e.Pools {
+		if pool.HealthScore != nil && *pool.HealthScore > threshold("gossip-score", uint64(1)) {
+			report(labels{"agent": e.agent.Name, "pool": pool.Name}, fmt.Sprintf(
+				"%s does not keep up with gossip: its health score in the pool %s is %d, where 0 is best and 7 worst.",
+				e.agent.Name, pool.Name, *pool.HealthScore))
 		}
 	}
 }
@@ -79,13 +109,14 @@ func collectorRefused(about func(what string) bool) func(*evidence) string {
 	return func(e *evidence) string {
 		denied := e.missing(func(m Missing) bool { return m.Denied && about(m.What) })
 		blocked := e.missing(func(m Missing) bool { return m.Blocked && about(m.What) })
-		parts := []string{
-			wording.If(len(denied) > 0,
-				"The token cannot read: %s. It is missing, was revoked, or has too few rights.", wording.List(denied)),
-			wording.If(len(blocked) > 0,
-				"The agent's own configuration (http_config.block_endpoints) lets nobody ask about: %s.", wording.List(blocked)),
+		why := ""
+		if consul.IsDenied(e.AgentErr) {
+			why = wording.Capital(e.trouble().What) + "."
 		}
-		return strings.TrimSpace(strings.Join(parts, " "))
+		return wording.Join(" ", wording.If(len(denied) > 0, "%s", wording.Join(" ", why,
+			fmt.Sprintf("The token cannot read everything; unavailable: %s.", wording.List(denied)), contact.GiveToken)),
+			wording.If(len(blocked) > 0,
+				"The agent's own configuration (http_config.block_endpoints) lets nobody ask about: %s.", wording.List(blocked)))
 	}
 }
 
@@ -93,8 +124,14 @@ func collectorRefused(about func(what string) bool) func(*evidence) string {
 func collectorFails(about func(what string) bool) func(*evidence) string {
 	return func(e *evidence) string {
 		failed := e.missing(func(m Missing) bool { return !m.Denied && !m.Refused && !m.Own && about(m.What) })
-		return wording.If(len(failed) > 0 && !e.agentDown(), "Unavailable: %s.", wording.List(failed))
+		return wording.If(len(failed) > 0 && !e.agentDown(), "Unavailable: %s.%s", wording.List(failed),
+			wording.Prefixed(" ", wording.If(e.enterpriseAsked(about), contact.LeaveOutNamespace)))
 	}
+}
+
+// enterpriseAsked is whether something is missing because the flags ask for what only Consul Enterprise has.
+func (f *Facts) enterpriseAsked(about func(what string) bool) bool {
+	return len(f.missing(func(m Missing) bool { return m.Enterprise && about(m.What) })) > 0
 }
 
 // missing names what could not be found out in this way.
@@ -119,13 +156,22 @@ func serversFailed(e *evidence, report report) {
 	}
 }
 
-// clientsFailed is about all clients that failed together.
-func clientsFailed(e *evidence) string {
-	clients := wording.Names(e.LAN, func(m cluster.Member) (string, bool) {
-		return m.Name, m.Status == cluster.StatusFailed && !m.Server()
-	})
-	return wording.If(len(clients) > 0, "%s for failed, and their services count as critical: %s.",
-		wording.Plural(len(clients), "client agent is taken", "client agents are taken"), wording.List(clients))
+// manyMembersFailed is about client agents if many of them failed. A few may be machines that somebody has switched
+// off.
+func manyMembersFailed(severity Severity) func(*evidence) string {
+	most := alerts.Default("members-failed-" + string(severity))
+	return func(e *evidence) string {
+		clients := 0
+		failed := wording.Names(e.LAN, func(m cluster.Member) (string, bool) {
+			if !m.Server() && (m.Status == cluster.StatusAlive || m.Status == cluster.StatusFailed) {
+				clients++
+			}
+			return m.Name, m.Status == cluster.StatusFailed && !m.Server()
+		})
+		return wording.If(len(failed) > 4 && float64(len(failed)) > most*float64(clients),
+			"%d of %d client agents are taken for failed, and their services count as critical: %s.",
+			len(failed), clients, wording.List(failed))
+	}
 }
 
 // peeringDown finds each peering that was active and is not any more.
@@ -157,23 +203,6 @@ func (e *evidence) datacenter() string {
 	return local
 }
 
-// serfWANMemberFailed finds each server of the agent's own datacenter that failed, and all others together.
-func serfWANMemberFailed(e *evidence, report report) {
-	local := e.datacenter()
-	far := wording.Names(e.WAN, func(m cluster.Member) (string, bool) {
-		failed := m.Status == cluster.StatusFailed
-		own := m.Datacenter == local
-		if failed && own {
-			name := strings.TrimSuffix(m.Name, "."+m.Datacenter) // As the alert has it.
-			report(aboutServer(name), fmt.Sprintf("The servers of all datacenters take %s for failed.", m.Name))
-		}
-		return m.Name, failed && !own
-	})
-	report(nil, wording.If(len(far) > 0, "%s for failed: %s.",
-		wording.Plural(len(far), "server of another datacenter is taken", "servers of other datacenters are taken"),
-		wording.List(far)))
-}
-
 func serviceDown(e *evidence) string {
 	if e.catalog == nil {
 		return ""
@@ -193,6 +222,17 @@ func serviceInstancesCritical(e *evidence) string {
 	n := len(e.catalog.Failing) + e.catalog.FailingOmitted - e.catalog.Down
 	return wording.If(n > 0, "%s critical on some instances%s.",
 		wording.Plural(n, "service is", "services are"), wording.Prefixed(": ", wording.ListOf(partly, n)))
+}
+
+// nodeGone finds each node whose agent failed, with the services there, which are no problems of their own.
+func nodeGone(e *evidence, report report) {
+	if e.catalog == nil {
+		return
+	}
+	for _, n := range e.catalog.Gone {
+		report(labels{"node": n.Node}, fmt.Sprintf("The agent of the node %s failed, so its services are critical: %s.",
+			n.Node, wording.List(n.Services)))
+	}
 }
 
 // nodeCheckCritical needs the catalog: Consul's summary names no nodes.

@@ -37,20 +37,17 @@ func writesStalled(e *evidence) string {
 		wording.Prefixed("; check the disks of ", wording.List(e.Writes.Behind)))
 }
 
-// quorumAtRisk is critical in a cluster that was built to survive a failure. One of two servers never could.
-func quorumAtRisk(severity Severity) func(*evidence) string {
-	return func(e *evidence) string {
-		margin, known := e.Quorum.Margin()
-		expected := cmp.Or(e.Shortage.Expected, e.Quorum.Voters)
-		return wording.If(known && margin == 0 && e.Quorum.State == verdict.QuorumHeld && expected > 1 &&
-			(severity == Critical) == (expected > 2),
-			"No further failure can be tolerated: the quorum is lost if one more voter fails.")
-	}
+// quorumAtRisk is about a cluster that was built to survive a failure. One of two servers never could.
+func quorumAtRisk(e *evidence) string {
+	margin, known := e.Quorum.Margin()
+	expected := cmp.Or(e.Shortage.Expected, e.Quorum.Voters)
+	return wording.If(known && margin == 0 && e.Quorum.State == verdict.QuorumHeld && expected > 2,
+		"No further failure can be tolerated: the quorum is lost if one more voter fails.")
 }
 
 func evenVoters(e *evidence) string {
 	n := e.Quorum.Voters
-	return wording.If(n > 0 && n%2 == 0, "The number of voters is even, %d: one fewer could lose as many and keep the "+
+	return wording.If(n > 2 && n%2 == 0, "The number of voters is even, %d: one fewer could lose as many and keep the "+
 		"quorum, and one more could lose one more.", n)
 }
 
@@ -166,13 +163,9 @@ func raftApplyLag(_ *evidence, s *verdict.Server) string {
 		s.Server.Name, committed-applied, most)
 }
 
-// raftLastContact finds the servers that heard of the leader too long ago.
-func raftLastContact(severity Severity) func(*evidence, *verdict.Server) string {
-	most := threshold("raft-last-contact-"+string(severity), time.Second)
-	return func(_ *evidence, s *verdict.Server) string {
-		raft := s.RPC.Raft
-		return wording.If(raft.StatsKnown && raft.LastContactKnown && raft.LastContact > most,
-			"%s last heard of the leader %s ago, more than %s.",
-			s.Server.Name, wording.Rounded(raft.LastContact), most)
-	}
+// raftLastContact is about a server that heard of the leader too long ago.
+func raftLastContact(_ *evidence, s *verdict.Server) string {
+	raft, most := s.RPC.Raft, threshold("raft-last-contact", time.Second)
+	return wording.If(raft.StatsKnown && raft.LastContactKnown && raft.LastContact > most,
+		"%s last heard of the leader %s ago, more than %s.", s.Server.Name, wording.Rounded(raft.LastContact), most)
 }

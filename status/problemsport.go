@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -24,20 +25,19 @@ func portName(p verdict.Port) string {
 	return fmt.Sprintf("Port %d (%s%s) of %s", p.Number(), p.Protocol, over, p.Server)
 }
 
-// tcpDown finds the ports that do not answer, of the protocols with this alert.
-func tcpDown(alert string) func(*evidence, verdict.Port) string {
-	return func(_ *evidence, p verdict.Port) string {
-		return wording.If(p.State.Failed() && p.Transport == cluster.TransportTCP && p.Protocol.Alert() == alert,
-			" does not answer (%s).", p.Result.Reason)
+// portDown finds the ports that do not answer: over TCP, and over UDP those of DNS. Those of RPC have a place of their
+// own in the sentence.
+func portDown(ofRPC bool) func(*evidence, verdict.Port) string {
+	return func(e *evidence, p verdict.Port) string {
+		switch {
+		case (p.Protocol == cluster.ProtocolRPC) != ofRPC:
+			return ""
+		case p.Protocol == cluster.ProtocolDNS && e.udpBlocked(p):
+			return fmt.Sprintf(" does not answer (%s), and does over TCP.", p.Result.Reason)
+		default:
+			return wording.If(p.State.Failed() && p.Transport == cluster.TransportTCP, " does not answer (%s).", p.Result.Reason)
+		}
 	}
-}
-
-func dnsPortDown(e *evidence, report report) {
-	ofPorts(tcpDown("ConsulDNSPortDown"))(e, report)
-	ofPorts(func(e *evidence, p verdict.Port) string {
-		return wording.If(e.udpBlocked(p) && p.Protocol == cluster.ProtocolDNS,
-			" does not answer (%s), and does over TCP.", p.Result.Reason)
-	})(e, report)
 }
 
 func gossipUDPBlocked(e *evidence, p verdict.Port) string {
@@ -90,6 +90,22 @@ func dnsFewerServers(e *evidence, report report) {
 			report(aboutPort(p), fmt.Sprintf("DNS of %s names %s for consul.service, and %d are alive.",
 				p.Server, wording.Plural(p.DNS.Answers, "server", "servers"), alive))
 		}
+	}
+}
+
+// dnsErrors finds agents whose DNS answers with an error. That there is no such name may be as it should: an agent's
+// token need not be allowed to read the servers.
+func dnsErrors(e *evidence, report report) {
+	told := make(map[string]bool) // Over UDP or TCP.
+	for i := range e.Ports {
+		p := &e.Ports[i]
+		if p.DNS == nil || p.DNS.Rcode == 0 || p.DNS.Rcode == 3 || told[p.Server+p.Address] {
+			continue
+		}
+		told[p.Server+p.Address] = true
+		code := map[int]string{2: "SERVFAIL", 5: "REFUSED"}[p.DNS.Rcode]
+		report(aboutPort(p), fmt.Sprintf("DNS of %s answers %s for consul.service.",
+			p.Server, cmp.Or(code, fmt.Sprintf("with the code %d", p.DNS.Rcode))))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/contact"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -55,10 +56,30 @@ func others(problems []finding) string {
 // noAnswer says which agents do not answer, when none does.
 func (e *evidence) noAnswer() string {
 	if len(e.Agents) < 2 {
-		return fmt.Sprintf("the agent at %s %s", e.Address, verdict.AgentTrouble(e.AgentErr))
+		return e.trouble().What
 	}
-	return fmt.Sprintf("the agents at %s do not answer", wording.List(wording.Names(e.Agents,
-		func(a cluster.AgentState) (string, bool) { return a.Address.String(), true })))
+	return wording.List(wording.Names(e.Agents, func(a cluster.AgentState) (string, bool) {
+		return contact.OfAgent(a.Address, a.Err).What, true
+	}))
+}
+
+// trouble is why the agent in use is of no use.
+func (e *evidence) trouble() contact.Trouble { return contact.OfAgent(e.Address, e.AgentErr) }
+
+// remedy is what to do first about what the sentence says, if that is a matter of how the exporter is set up. Nothing
+// distracts from a cluster that does not serve as it should.
+func (e *evidence) remedy(level Level) string {
+	denied := func(m Missing) bool { return m.Denied }
+	switch {
+	case level == LevelCritical:
+		return ""
+	case e.agentDown() || (!e.known() && e.AgentErr != nil && e.Up != nil):
+		return e.trouble().Do
+	case slices.ContainsFunc(e.Missing, denied):
+		return contact.GiveToken
+	default:
+		return wording.If(e.enterpriseAsked(func(string) bool { return true }), contact.LeaveOutNamespace)
+	}
 }
 
 // nothingKnown is for when no server could be asked.
@@ -69,11 +90,11 @@ func (e *evidence) nothingKnown() string {
 	case e.Up == nil:
 		return agent + " could not be queried, and no server is known that could be queried instead"
 	case !*e.Up:
-		return e.noAnswer() + ", and no server is known that could be queried instead"
+		return e.noAnswer()
 	case !servers:
 		return agent + " answers; only that is asked, and nothing about the cluster"
-	case slices.ContainsFunc(e.Missing, func(m Missing) bool { return m.Denied }):
-		return agent + " answers and names no server: the token is missing, was revoked, or has too few rights"
+	case e.AgentErr != nil:
+		return e.trouble().What
 	default:
 		return agent + " answers and names no server"
 	}

@@ -6,6 +6,7 @@
 package status
 
 import (
+	"slices"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -24,6 +25,8 @@ type View struct {
 	Level Level `json:"level"`
 	// Verdict is one sentence in plain words.
 	Verdict string `json:"verdict"`
+	// Remedy says which flag or permission to set, if that is what the exporter lacks; left out otherwise.
+	Remedy string `json:"remedy,omitempty"`
 	// Problems are in order, worst first.
 	Problems []Problem `json:"problems"`
 	// Services is left out of a view of Consul alone.
@@ -37,6 +40,8 @@ type View struct {
 	// ConsistentRead is left out when there was none, or the agent could not be asked.
 	ConsistentRead *ConsistentReadStatus `json:"consistent_read,omitempty"`
 	Autopilot      *AutopilotStatus      `json:"autopilot,omitempty"`
+	// LastChange is the latest change that is remembered; left out when there is none.
+	LastChange *Event `json:"last_change,omitempty"`
 	// Servers are all that are known, by name.
 	Servers []ServerStatus `json:"servers"`
 	// Members are the Serf pools that could be read: lan, and from a server also wan.
@@ -62,6 +67,22 @@ const (
 	// LevelUnknown means that no server is known, or that there is no telling whether there is a quorum.
 	LevelUnknown Level = "unknown"
 )
+
+// Tone is the level in whose color a level is shown: with a critical problem it is LevelCritical, so that both have one
+// color.
+func Tone(level Level, problems []Problem) Level {
+	if slices.ContainsFunc(problems, func(p Problem) bool { return p.Severity == Critical }) {
+		return LevelCritical
+	}
+	return level
+}
+
+// Event is a change of who leads, or of who is in the cluster.
+type Event struct {
+	Time time.Time `json:"time"`
+	// Text continues after a time.
+	Text string `json:"text"`
+}
 
 // Severity is how bad a problem is, in the words of the alerts.
 type Severity string
@@ -226,4 +247,6 @@ type Missing struct {
 	Refused bool `json:"-"`
 	// Own is whether the reason lies with this program.
 	Own bool `json:"-"`
+	// Enterprise is whether only Consul Enterprise has what the flags ask for.
+	Enterprise bool `json:"-"`
 }

@@ -17,10 +17,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/catalog"
@@ -209,8 +211,16 @@ func TestFacts_View(t *testing.T) {
 	taken.RPC.Err = cluster.TakenError{By: "server-9"}
 	lagging.RPC.Raft.LastLogIndex = 1
 	late.RPC.Raft.LastContactKnown, late.RPC.Raft.LastContact = true, 1234567*time.Microsecond
-	client := func(name string) cluster.Member {
-		return cluster.Member{Name: name, Role: "node", Status: cluster.StatusFailed}
+	// clients are this many client agents, of which some failed.
+	clients := func(failed, alive int) (members []cluster.Member) {
+		for i := range failed + alive {
+			m := cluster.Member{Name: fmt.Sprintf("client-%d", i+1), Role: "node", Status: cluster.StatusFailed}
+			if i >= failed {
+				m.Status = cluster.StatusAlive
+			}
+			members = append(members, m)
+		}
+		return members
 	}
 	pools := func(lan, wan uint64) []cluster.SerfPool {
 		return []cluster.SerfPool{{Name: "lan", HealthScore: &lan}, {Name: "wan", HealthScore: &wan}}
@@ -333,16 +343,25 @@ func TestFacts_View(t *testing.T) {
 		}},
 		{"the token may not read anything at all", factsOf(), func(f *status.Facts) {
 			f.Agent = nil
+			f.AgentErr = consul.DeniedError{Missing: consul.AgentRead("")}
 			f.Missing = []status.Missing{denied("agent"), missing("servers", "no server")}
 		}},
+		{"nothing listens where the agent should be", factsOf(), func(f *status.Facts) {
+			f.Up, f.AgentErr = new(false), syscall.ECONNREFUSED
+		}},
+		{"a namespace without Consul Enterprise", healthy(), func(f *status.Facts) {
+			f.Missing = []status.Missing{{What: "catalog", Enterprise: true}}
+		}},
 		{"one of two agents does not answer", healthy(), func(f *status.Facts) {
-			f.Agents = agents(errors.New("status 429"), nil)
+			f.Agents = agents(api.StatusError{Code: 429}, nil)
 		}},
 		{"no agent answers", healthy(), func(f *status.Facts) {
-			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+			f.Up, f.Agents = new(false), agents(api.StatusError{Code: 429}, syscall.ECONNREFUSED)
+			f.AgentErr = syscall.ECONNREFUSED
 		}},
 		{"no agent answers, and no server is known", factsOf(), func(f *status.Facts) {
-			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+			f.Up, f.Agents = new(false), agents(api.StatusError{Code: 429}, syscall.ECONNREFUSED)
+			f.AgentErr = syscall.ECONNREFUSED
 			f.Missing = []status.Missing{missing("servers", "no server")}
 		}},
 		{"the agent names no server", factsOf(), func(f *status.Facts) {
@@ -372,6 +391,20 @@ func TestFacts_View(t *testing.T) {
 			"certificates that Consul renews by itself", healthy(),
 			certificates(72*time.Hour, 8*time.Hour, 7*time.Hour, -time.Minute),
 		},
+		{"certificates of the exporter itself", healthy(), func(f *status.Facts) {
+			own := func(protocol cluster.Protocol, authority bool, lifetime, left time.Duration) cluster.Certificate {
+				return cluster.Certificate{Protocol: protocol, OwnCertificate: consul.OwnCertificate{
+					File: "/etc/consul.d/tls/consul.pem", Subject: "exporter.example", Authority: authority,
+					Expiry: noon.Add(left), Lifetime: lifetime,
+				}}
+			}
+			const year, day = 365 * 24 * time.Hour, 24 * time.Hour
+			f.Certificates = []cluster.Certificate{
+				own(cluster.ProtocolHTTP, false, year, 47*time.Hour), own(cluster.ProtocolHTTP, true, year, 6*day),
+				own(cluster.ProtocolRPC, false, year, -time.Second), own(cluster.ProtocolRPC, true, year, 7*day),
+				own(cluster.ProtocolRPC, false, 3*day, 8*time.Hour),
+			}
+		}},
 		{"a server that refuses TLS is not down", healthy(), func(f *status.Facts) {
 			for _, protocol := range []cluster.Protocol{cluster.ProtocolRPC, cluster.ProtocolSerfLAN, cluster.ProtocolDNS} {
 				port(f, "server-3", protocol).Result = probe.Result{Reason: probe.ReasonTLS}
@@ -383,11 +416,12 @@ func TestFacts_View(t *testing.T) {
 				reporttest.Silent(reporttest.Strange(reporttest.Server(4)))),
 			func(f *status.Facts) {
 				f.Ports = f.Ports[:9] // The stranger's port 8300 is known all the same.
-				f.LAN = append(f.LAN[:3], client("client-1"), client("client-2"))
+				f.LAN = append(f.LAN[:3], clients(5, 20)...)
 				f.LAN[1].Status = cluster.StatusFailed
-				for _, m := range [][2]string{{"server-2.dc1", "dc1"}, {"server-1.dc2", "dc2"}} {
+				for _, m := range [][2]string{{"server-2.dc1", "dc1"}, {"server-1.dc2", "dc2"}, {"server-1.dc3", "dc3"}} {
 					f.WAN = append(f.WAN, cluster.Member{Name: m[0], Datacenter: m[1], Status: cluster.StatusFailed})
 				}
+				f.WAN = append(f.WAN, cluster.Member{Name: "server-2.dc2", Datacenter: "dc2", Status: cluster.StatusAlive})
 			},
 		},
 		{"services", healthy(), func(f *status.Facts) {
@@ -401,6 +435,15 @@ func TestFacts_View(t *testing.T) {
 					instance("db", catalog.Maintenance), instance("consul", catalog.Critical),
 				}},
 				{Name: "node-2", Instances: []catalog.Instance{instance("web", catalog.Critical)}},
+			}}
+		}},
+		{"services on a node whose agent failed", healthy(), func(f *status.Facts) {
+			failed := []catalog.Check{{ID: "serfHealth", Status: catalog.Critical}}
+			f.Catalog = &catalog.Catalog{Nodes: []catalog.Node{
+				{Name: "spot-1", Checks: failed, Instances: []catalog.Instance{
+					{Service: "dev", Status: catalog.Critical}, {Service: "dev-sidecar-proxy", Status: catalog.Critical},
+				}},
+				{Name: "node-1", Instances: []catalog.Instance{{Service: "web"}}},
 			}}
 		}},
 		{"thousands of services", healthy(), func(f *status.Facts) {
@@ -427,9 +470,19 @@ func TestFacts_View(t *testing.T) {
 			f.LAN[2].Status = cluster.StatusFailed
 			f.Pools = pools(5, 0)
 		}},
-		{"gossip, and a client agent that failed", healthy(), func(f *status.Facts) {
-			f.LAN = append(f.LAN, client("client-1"))
+		{"gossip, and most client agents failed", healthy(), func(f *status.Facts) {
+			f.LAN = append(f.LAN, clients(5, 4)...)
 			f.Pools = pools(5, 0)
+		}},
+		{"gossip, and some client agents failed", healthy(), func(f *status.Facts) {
+			f.LAN = append(f.LAN, clients(4, 1)...)
+			f.Pools = pools(5, 0)
+		}},
+		{"DNS errors", healthy(), func(f *status.Facts) {
+			f.Ports = append(f.Ports, dns(one, 0), dns(two, 0), dns(three, 0))
+			for i, code := range []int{2, 3, 5} {
+				f.Ports[len(f.Ports)-3+i].DNS.Rcode = code
+			}
 		}},
 		{"a hung server that Consul has removed", missingAs(cluster.DepartureRemoved, hung), nil},
 		{"a dead server, nobody saw how it went", missingAs(cluster.DepartureGone, dead), nil},
@@ -518,25 +571,18 @@ func TestFacts_View(t *testing.T) {
 	golden(t, "views.txt", strings.TrimSuffix(got.String(), "\n"))
 }
 
-// The alert that a protocol names is a problem of the status, and its rule selects the ports of the protocol.
+// A port of any protocol that is down is a problem, which the pack has an alert for.
 func TestFacts_View_Protocols(t *testing.T) {
 	t.Parallel()
-	rules, known := pack(t), packAlerts(t)
+	known := packAlerts(t)
 	for _, p := range cluster.Protocols() {
-		alert := p.Alert()
-		if alert == "" {
-			continue
-		}
 		f := healthy()
 		down := cluster.Port{Server: "server-3", Protocol: p, Transport: cluster.TransportTCP, Address: "10.0.0.3:1"}
 		f.Ports = append(f.Ports, cluster.PortReport{Port: down, Result: refused})
 		problems := f.View().Problems
-		if len(problems) != 1 || problems[0].Alert != alert || !known[string(problems[0].Severity)+" "+alert] {
-			t.Errorf("%s: problems are %+v; want %s as in the pack", p, problems, alert)
-		}
-		rule := regexp.MustCompile(`(?s)- alert: ` + alert + `\n.*?protocol=~?"([a-z_|]+)"`).FindStringSubmatch(rules)
-		if rule == nil || !slices.Contains(strings.Split(rule[1], "|"), string(p)) {
-			t.Errorf("%s: the rule of %s does not select its ports", p, alert)
+		if len(problems) != 1 || !known[string(problems[0].Severity)+" "+problems[0].Alert] ||
+			problems[0].Alert != "ConsulPortDown" {
+			t.Errorf("%s: problems are %+v; want ConsulPortDown as in the pack", p, problems)
 		}
 	}
 }

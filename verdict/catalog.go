@@ -5,7 +5,9 @@ package verdict
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
@@ -29,6 +31,10 @@ type Catalog struct {
 	Failing        []Service `json:"failing"`
 	FailingOmitted int       `json:"failing_omitted,omitempty"`
 	Down           int       `json:"down"`
+	// Gone are the nodes whose agent failed, with the services that have critical instances there, and GoneOmitted is how
+	// many more there are. Services that fail in no other way are not in Failing: see add.
+	Gone        []GoneNode `json:"gone,omitempty"`
+	GoneOmitted int        `json:"gone_omitted,omitempty"`
 	// Own are those of Instances that are Consul's servers: they are no tenants.
 	Own catalog.InstanceCounts `json:"-"`
 }
@@ -41,6 +47,12 @@ type Service struct {
 	Critical    int    `json:"critical"`
 	Maintenance int    `json:"maintenance"`
 	Unknown     int    `json:"unknown,omitempty"`
+}
+
+// GoneNode is a node whose agent failed. Servers are none: they have problems of their own.
+type GoneNode struct {
+	Node     string   `json:"node"`
+	Services []string `json:"services"`
 }
 
 // serving is how many instances Consul names to those who ask for the service.
@@ -85,8 +97,14 @@ func JudgeCatalog(c *catalog.Catalog, overview *catalog.Overview) *Catalog {
 	for _, status := range catalog.Statuses() {
 		totals.Instances[status.String()] = 0
 	}
+	lost := totals.addGone(c)
 	for name, n := range counts {
 		totals.add(name, n)
+		// A sidecar proxy fails with the service that it is for.
+		of, sidecar := strings.CutSuffix(name, sidecarSuffix)
+		if !sidecar || counts[of] == nil {
+			totals.addFailing(name, n, lost[name])
+		}
 	}
 	slices.SortFunc(totals.Failing, func(a, b Service) int {
 		return cmp.Or(
@@ -104,6 +122,32 @@ func (c *Catalog) DownNames() []string {
 	return wording.Names(c.Failing, func(s Service) (string, bool) { return s.Name, s.Down() })
 }
 
+// lost is what a service lost together with nodes: critical instances, and the nodes.
+type lost struct{ instances, nodes int }
+
+// addGone adds the nodes whose agent failed. It returns what each service lost there. The catalog may be nil.
+func (c *Catalog) addGone(all *catalog.Catalog) map[string]lost {
+	services := make(map[string]lost)
+	if all == nil {
+		return services
+	}
+	for i := range all.Nodes {
+		instances := all.Nodes[i].Lost()
+		for service, n := range instances {
+			services[service] = lost{services[service].instances + n, services[service].nodes + 1}
+		}
+		if len(instances) > 0 && instances[serversService] == 0 {
+			c.Gone = append(c.Gone, GoneNode{all.Nodes[i].Name, slices.Sorted(maps.Keys(instances))})
+		}
+	}
+	c.GoneOmitted = max(0, len(c.Gone)-maxListed)
+	c.Gone = c.Gone[:len(c.Gone)-c.GoneOmitted]
+	return services
+}
+
+// sidecarSuffix is how Consul names the sidecar proxy of a service.
+const sidecarSuffix = "-sidecar-proxy"
+
 // add counts the instances of one service.
 func (c *Catalog) add(name string, counts *catalog.InstanceCounts) {
 	for status, n := range counts {
@@ -111,15 +155,20 @@ func (c *Catalog) add(name string, counts *catalog.InstanceCounts) {
 			c.Instances[catalog.Status(status).String()] += n
 		}
 	}
+	if name == serversService {
+		c.Own = *counts
+	}
+}
+
+// addFailing adds a service that has critical instances, unless these are critical only because of their nodes: the
+// nodes are in Gone then. A service that lost all of its instances with several nodes is down all the same.
+func (c *Catalog) addFailing(name string, counts *catalog.InstanceCounts, lost lost) {
 	s := Service{
 		name, counts[catalog.Passing], counts[catalog.Warning], counts[catalog.Critical],
 		counts[catalog.Maintenance], counts[catalog.Unknown],
 	}
-	if name == serversService {
-		c.Own = *counts
-		return
-	}
-	if s.Critical == 0 {
+	byNode := s.Critical == lost.instances && (s.serving() > 0 || lost.nodes == 1)
+	if name == serversService || s.Critical == 0 || byNode {
 		return
 	}
 	c.Failing = append(c.Failing, s)
@@ -128,22 +177,23 @@ func (c *Catalog) add(name string, counts *catalog.InstanceCounts) {
 	}
 }
 
-// serfHealthID is the check of gossip, about which the members say more.
-const serfHealthID = "serfHealth"
-
-// CriticalNodes names the nodes with a critical check of their own that are not in maintenance. The catalog may be nil.
+// CriticalNodes names the nodes with a critical check of their own that are not in maintenance, without those whose
+// agent failed, about which the members say more. The catalog may be nil.
 func CriticalNodes(c *catalog.Catalog) []string {
 	if c == nil {
 		return nil
 	}
 	return wording.Names(c.Nodes, func(n catalog.Node) (string, bool) {
 		critical := false
+		if n.Gone() {
+			return "", false
+		}
 		for i := range n.Checks {
 			switch check := &n.Checks[i]; {
 			case check.ServiceID != "":
 			case check.InMaintenance():
 				return "", false
-			case check.Status == catalog.Critical && check.ID != serfHealthID:
+			case check.Status == catalog.Critical:
 				critical = true
 			}
 		}

@@ -42,12 +42,15 @@ func TestJudgeCatalog(t *testing.T) {
 		want     *Catalog
 	}{
 		{"neither", nil, nil, nil},
-		{"no catalog", nil, overview, &Catalog{true, 7, 4, counts(4, 1, 5, 2), []Service{db, web}, 0, 1, own}},
+		{"no catalog", nil, overview, &Catalog{true, 7, 4, counts(4, 1, 5, 2), []Service{db, web}, 0, 1, nil, 0, own}},
 		{
 			"a service is missing", all, overview,
-			&Catalog{false, 1, 3, counts(1, 0, 3, 1), []Service{db, api}, 0, 2, none},
+			&Catalog{false, 1, 3, counts(1, 0, 3, 1), []Service{db, api}, 0, 2, nil, 0, none},
 		},
-		{"one is missing, no summary", all, nil, &Catalog{false, 1, 3, counts(1, 0, 1, 0), []Service{api}, 0, 1, none}},
+		{
+			"one is missing, no summary", all, nil,
+			&Catalog{false, 1, 3, counts(1, 0, 1, 0), []Service{api}, 0, 1, nil, 0, none},
+		},
 	} {
 		if diff := cmp.Diff(tc.want, JudgeCatalog(tc.catalog, tc.overview)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
@@ -90,6 +93,39 @@ func TestJudge_ManyServicesAndMembers(t *testing.T) {
 	}
 }
 
+// What is critical only because the agent of its node failed is listed under the node, and sidecars follow their
+// service. A service that lost all instances with several nodes is down all the same.
+func TestJudgeCatalog_Gone(t *testing.T) {
+	t.Parallel()
+	failed := []catalog.Check{{ID: "serfHealth", Status: catalog.Critical}}
+	instances := func(status catalog.Status, services ...string) (list []catalog.Instance) {
+		for _, service := range services {
+			list = append(list, catalog.Instance{Service: service, Status: status})
+		}
+		return list
+	}
+	got := JudgeCatalog(&catalog.Catalog{Nodes: []catalog.Node{
+		{Name: "spot-1", Checks: failed, Instances: instances(catalog.Critical, "dev", "dev-sidecar-proxy", "pay", "web")},
+		{Name: "spot-2", Checks: failed, Instances: instances(catalog.Critical, "pay", "pay-sidecar-proxy")},
+		{Name: "spot-3", Checks: failed, Instances: instances(catalog.Maintenance, "old")},
+		{Name: "server-1", Checks: failed, Instances: instances(catalog.Critical, "consul")},
+		{Name: "node-1", Instances: instances(catalog.Passing, "web", "api")},
+		{Name: "node-2", Instances: instances(catalog.Critical, "api", "lone-sidecar-proxy", "api-sidecar-proxy")},
+	}}, nil)
+	want := []Service{
+		{Name: "pay", Critical: 2}, {Name: "lone-sidecar-proxy", Critical: 1}, {Name: "api", Passing: 1, Critical: 1},
+	}
+	if diff := cmp.Diff(want, got.Failing); diff != "" || got.Down != 2 {
+		t.Errorf("%d are down; want 2; those that fail differ (-want +got):\n%s", got.Down, diff)
+	}
+	gone := []GoneNode{
+		{"spot-1", []string{"dev", "dev-sidecar-proxy", "pay", "web"}}, {"spot-2", []string{"pay", "pay-sidecar-proxy"}},
+	}
+	if diff := cmp.Diff(gone, got.Gone); diff != "" {
+		t.Errorf("nodes that are gone differ (-want +got):\n%s", diff)
+	}
+}
+
 func TestCriticalNodes(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -99,6 +135,7 @@ func TestCriticalNodes(t *testing.T) {
 		{[]catalog.Check{{ID: "disk", Status: catalog.Warning}}, false},
 		{[]catalog.Check{{ID: "disk", Status: catalog.Critical}}, true},
 		{[]catalog.Check{{ID: "serfHealth", Status: catalog.Critical}}, false},
+		{[]catalog.Check{{ID: "disk", Status: catalog.Critical}, {ID: "serfHealth", Status: catalog.Critical}}, false},
 		{[]catalog.Check{{ID: "web", ServiceID: "web-1", Status: catalog.Critical}}, false},
 		{[]catalog.Check{{ID: "disk", Status: catalog.Critical}, {ID: "_node_maintenance"}}, false},
 	} {

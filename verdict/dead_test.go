@@ -20,13 +20,16 @@ func TestJudgeDead(t *testing.T) {
 	failed.Status = cluster.StatusFailed
 	connecting := []probe.PhaseDuration{{Phase: probe.PhaseConnect}}
 	requesting := []probe.PhaseDuration{{Phase: probe.PhaseConnect}, {Phase: probe.PhaseRequest}}
+	alive := func(id string) cluster.Member { return cluster.Member{ID: id, Status: cluster.StatusAlive} }
 	type input = inputs.Death
 	dead := func() input {
 		return input{
 			Topology: cluster.Topology{
 				MembersKnown: true, RaftKnown: true, Servers: []cluster.Server{reporttest.Server(2)},
 				Peers: []cluster.RaftPeer{
-					{ID: "id-1", Address: reporttest.Server(1).RPCAddress}, {ID: "id-3", Address: failed.RPCAddress},
+					{ID: "id-1", Address: reporttest.Server(1).RPCAddress, Voter: true},
+					{ID: "id-2", Address: reporttest.Server(2).RPCAddress, Voter: true},
+					{ID: "id-3", Address: failed.RPCAddress, Voter: true},
 				},
 			},
 			Reports: []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 1000), {Server: failed, RPC: probe.RPCResult{
@@ -36,9 +39,10 @@ func TestJudgeDead(t *testing.T) {
 				{ID: "id-1", Healthy: true, Alive: true}, {ID: "id-3"},
 			}},
 			MembersSeen: map[string][]cluster.Member{
-				"id-1": {{ID: "id-1", Status: cluster.StatusAlive}, {ID: "id-3", Status: cluster.StatusFailed}},
-				"id-2": {{ID: "id-2", Status: cluster.StatusAlive}, {ID: "id-3", Status: cluster.StatusLeft}},
+				"id-1": {alive("id-1"), alive("id-2"), {ID: "id-3", Status: cluster.StatusFailed}},
+				"id-2": {alive("id-1"), alive("id-2"), {ID: "id-3", Status: cluster.StatusLeft}},
 			},
+			Contacts: map[string]bool{"id-2": true}, RefusedHostIsDead: true,
 		}
 	}
 	inSerf := func(s cluster.MemberStatus) func(*input) { return func(d *input) { d.Reports[1].Server.Status = s } }
@@ -55,18 +59,43 @@ func TestJudgeDead(t *testing.T) {
 	}{
 		{"dead", func(*input) {}, ""},
 		{"no member any more", inSerf(cluster.StatusNone), ""},
-		{"unknown to another server", func(d *input) { d.MembersSeen["id-2"] = nil }, ""},
+		{"unknown to another server", func(d *input) { d.MembersSeen["id-2"] = d.MembersSeen["id-2"][:2] }, ""},
+		{
+			"another server tells of nobody", func(d *input) { d.MembersSeen["id-2"] = nil },
+			"of 3 voters 1 let their own members be read, and it takes 2, and the leader among them",
+		},
+		{
+			"the leader does not tell", func(d *input) { delete(d.MembersSeen, "id-1") },
+			"of 3 voters 1 let their own members be read",
+		},
+		{
+			"a majority without the leader", func(d *input) {
+				d.Topology.Peers = append(d.Topology.Peers[:3:3], cluster.RaftPeer{ID: "id-4"})
+				d.MembersSeen["id-3"] = d.MembersSeen["id-2"]
+				delete(d.MembersSeen, "id-1")
+			}, "of 3 voters 2 let their own members be read",
+		},
+		{
+			"it answers heartbeats", func(d *input) { d.Contacts["id-3"] = true },
+			"server-3 answers the leader's heartbeats",
+		},
+		{"nobody answers heartbeats", func(d *input) { d.Contacts = nil }, "the leader does not tell which servers answer"},
+		{
+			"a host that refuses", func(d *input) { d.RefusedHostIsDead = false },
+			"its host says that nothing listens on port 8300, which is also how it looks behind a firewall",
+		},
 		{"alive in Serf", inSerf(cluster.StatusAlive), "server-3 is alive in Serf"},
 		{"leaving in Serf", inSerf(cluster.StatusLeaving), "server-3 is leaving in Serf"},
 		{"members unknown", func(d *input) { d.Topology.MembersKnown = false }, "the members of Serf are not known"},
-		{"no peer", func(d *input) { d.Topology.Peers = d.Topology.Peers[:1] }, "server-3 is not in the Raft configuration"},
+		{"no peer", func(d *input) { d.Topology.Peers = d.Topology.Peers[:2] }, "server-3 is not in the Raft configuration"},
 		{"answers", rpc(probe.Result{Up: true}), "its port 8300 answers"},
 		{"hangs", hangs, "something is on its port 8300 (timeout)"},
 		{"another program", fails(probe.ReasonProtocol, requesting), "something is on its port 8300 (protocol)"},
 		{"not asked", rpc(probe.Result{Skipped: true}), "could not be asked"},
 		{
 			"a silent host", silent,
-			"its host says nothing on port 8300 (timeout), which is also how it looks from outside a partition",
+			"its host says nothing on port 8300 (timeout), which is also how it looks behind a firewall or from outside a " +
+				"partition",
 		},
 		{"no route", fails(probe.ReasonUnreachable, connecting), "(unreachable), which is also how it looks"},
 		{"a silent host, which is to count", func(d *input) { silent(d); d.SilentHostIsDead = true }, ""},
@@ -78,8 +107,8 @@ func TestJudgeDead(t *testing.T) {
 			"the leader's autopilot does not know server-3",
 		},
 		{
-			"another server sees it", func(d *input) { d.MembersSeen["id-2"][1].Status = cluster.StatusAlive },
-			"server-2 does not see server-3 failed",
+			"another server sees it", func(d *input) { d.MembersSeen["id-2"][2].Status = cluster.StatusAlive },
+			"server-2 sees server-3 alive",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -42,15 +42,16 @@ func TestTables_Evidence(t *testing.T) {
 // evidenceRows has a row for each case, in which the servers are a, b and c.
 func evidenceRows() string {
 	var out strings.Builder
-	out.WriteString("| evidence | quorum | answering | lost | unknown | more failures tolerated | writes | alerts |\n" +
-		strings.Repeat("|---", 8) + "|\n")
+	out.WriteString("| evidence | quorum | voters | tolerated | writes | alerts |\n" +
+		strings.Repeat("|---", 6) + "|\n")
 	short := strings.NewReplacer(a.Name, "a", b.Name, "b", c.Name, "c", "<", "&lt;")
 	for _, tc := range evidenceTable {
 		quorum := "**" + string(tc.quorum) + "**"
 		if tc.lacks != "" {
-			quorum += ": " + short.Replace(tc.lacks)
+			lacks, _, _ := strings.Cut(tc.lacks, " (") // Which flag to set is in parentheses.
+			quorum += ": " + short.Replace(lacks)
 		}
-		fmt.Fprintf(&out, "| %s | %s | %d | %d | %d | %s | %s | %s |\n", tc.evidence, quorum,
+		fmt.Fprintf(&out, "| %s | %s | %d/%d/%d | %s | %s | %s |\n", tc.evidence, quorum,
 			tc.voters[0], tc.voters[1], tc.voters[2], tc.margin, tc.writes, alertsOf(Judge(tc.evidenceOf())))
 	}
 	return out.String()
@@ -77,7 +78,7 @@ func alertsOf(v Verdict) string {
 	add("ConsulQuorumUnknown", unknown && leaders <= 1 && !noLeader)
 	add("ConsulWritesStalled", v.Writes.State == WritesStalled)
 	add("ConsulServerWithoutLeader", held && v.Leadership.Without > 0)
-	add("ConsulQuorumAtRisk", held && margin == 0 && v.Quorum.Voters > 1)
+	add("ConsulQuorumAtRisk", held && margin == 0 && v.Quorum.Voters > 2)
 	add("ConsulExporterBlind", held && v.Quorum.Unknown > 0)
 	if names == nil {
 		return "–"

@@ -125,16 +125,13 @@ func TestJudgeStop_AutopilotByID(t *testing.T) {
 			cluster.AutopilotServer{ID: "id-2", Name: "server"}, "autopilot calls it unhealthy",
 		},
 		"another one has the name": {
-			cluster.AutopilotServer{ID: "id-9", Name: "server-2", Healthy: true}, "autopilot says nothing about it",
+			cluster.AutopilotServer{ID: "id-9", Name: "server-2", Healthy: true}, "autopilot does not know its node ID",
 		},
 	} {
-		in := inputs.Stop{
-			Reports: of(3), MaxTrailingLogs: 250, Autopilot: &cluster.AutopilotState{
-				Servers: []cluster.AutopilotServer{{ID: "id-1", Healthy: true}, tc.second, {ID: "id-3", Healthy: true}},
-			},
-		}
-		if got := Doubt("server-2", &in); got != tc.want {
-			t.Errorf("%s: the doubt is %q; want %q", name, got, tc.want)
+		in := stopInput(of(3)...)
+		in.Autopilot.Servers[1] = tc.second
+		if _, got, err := JudgeReturn("server-2", in); got != tc.want || err != nil {
+			t.Errorf("%s: the doubt is %q, error %v; want %q", name, got, err, tc.want)
 		}
 	}
 }

@@ -79,16 +79,3 @@ func certificateFlags(protocol cluster.Protocol) string {
 	}
 	return consulCertificate
 }
-
-// AgentTrouble says, after the name of an agent, why its HTTP API is of no use, and what to set if that is about TLS.
-func AgentTrouble(err error) string {
-	reason := probe.ReasonOf(err)
-	switch reason {
-	case probe.ReasonTLS, probe.ReasonCertificate, probe.ReasonName:
-		return "turns the exporter away: " + Remedy(cluster.ProtocolHTTPS, &probe.Result{Reason: reason, Err: err})
-	case probe.ReasonProtocol, probe.ReasonLimit, probe.ReasonAuth:
-		return "gives no useful answer"
-	default:
-		return "does not answer"
-	}
-}

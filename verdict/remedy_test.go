@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -49,25 +48,6 @@ func TestRemedy_ExpiredCertificate(t *testing.T) {
 	} {
 		res := probe.Result{Reason: probe.ReasonOf(tc.err), Err: tc.err}
 		if got := Remedy(tc.protocol, &res); got != tc.want {
-			t.Errorf("%s: %q; want %q", tc.name, got, tc.want)
-		}
-	}
-}
-
-func TestAgentTrouble(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name string
-		err  error
-		want string
-	}{
-		{"unknown", nil, "does not answer"},
-		{"nothing listens", syscall.ECONNREFUSED, "does not answer"},
-		{"a page of HTML", errors.New("invalid character '<'"), "gives no useful answer"},
-		{"another name", x509.HostnameError{}, "turns the exporter away: its certificate is for another name"},
-		{"expired", errOursExpired, "turns the exporter away: this exporter's client certificate has expired"},
-	} {
-		if got := AgentTrouble(tc.err); !strings.HasPrefix(got, tc.want) {
 			t.Errorf("%s: %q; want %q", tc.name, got, tc.want)
 		}
 	}

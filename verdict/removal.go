@@ -5,7 +5,9 @@ package verdict
 
 import (
 	"fmt"
+	"slices"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
@@ -34,25 +36,44 @@ func (r Removal) Margin() int { return r.Counted - r.NeededAfter }
 // minVoters must stay: with fewer the cluster could not lose another one, however well these are. Whether the server
 // is dead is not decided here; see JudgeDead.
 func JudgeRemoval(server string, minVoters int, in inputs.Stop) (Removal, error) {
-	w, err := judgeWithout(server, &in)
-	if err != nil {
-		return Removal{}, err
+	target := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
+	if target < 0 {
+		return Removal{}, unknownServer(server, in.Reports)
 	}
+	j := newStopJudge(&in, map[int]bool{target: true})
+	var stop Stop
+	j.count(&stop)
 	r := Removal{
-		Server: server, Voter: w.Server.Voter, Counted: w.counted, Reasons: w.reasons,
-		VotersBefore: w.Quorum.Voters, VotersAfter: w.Quorum.Voters, NeededBefore: w.Quorum.Needed,
+		Server: server, Voter: stop.Voter, Counted: stop.After, Reasons: stop.Reasons,
+		VotersBefore: stop.Voters, VotersAfter: stop.Voters, NeededBefore: stop.Needed,
 	}
 	if r.Voter {
 		r.VotersAfter--
 	}
 	r.NeededAfter = r.VotersAfter/2 + 1
-	r.decide(w.Verdict, minVoters)
+	r.decide(j.removalTrouble(&stop), minVoters)
 	return r, nil
 }
 
-// decide adds the last reason.
-func (r *Removal) decide(v Verdict, minVoters int) {
-	reason := leadershipTrouble(v)
+// removalTrouble says why nobody should be removed, whatever the voters say; empty if nothing. All servers that answer
+// must have one Raft configuration: it may be changing.
+func (j *stopJudge) removalTrouble(stop *Stop) string {
+	if trouble := j.configurationTrouble(stop); trouble != "" {
+		return trouble
+	}
+	if _, trouble := j.trouble(stop); trouble != "" {
+		return trouble
+	}
+	if slices.ContainsFunc(j.in.Reports, func(r cluster.Report) bool {
+		return r.Server.Voter && r.RPC.Raft.PeersKnown && addressSet(r.RPC.Raft.Peers) != j.configured
+	}) {
+		return "The servers do not agree about the Raft configuration."
+	}
+	return ""
+}
+
+// decide adds the last reason: the given one, which speaks against it, if there is one.
+func (r *Removal) decide(reason string, minVoters int) {
 	switch {
 	case reason != "":
 	case r.Counted < r.NeededBefore:
@@ -63,8 +84,8 @@ func (r *Removal) decide(v Verdict, minVoters int) {
 			r.Server, r.VotersAfter, minVoters)
 	default:
 		r.Safe = true
-		reason = fmt.Sprintf("Without %s there are %d voters, of which %d can be counted on, and the quorum is %d: %s more "+
-			"may fail.", r.Server, r.VotersAfter, r.Counted, r.NeededAfter, count(r.Margin()))
+		reason = fmt.Sprintf("Without %s there are %d voters, of which %d can be counted on, and the quorum is %d: %s.",
+			r.Server, r.VotersAfter, r.Counted, r.NeededAfter, tolerated(r.Margin()))
 	}
 	r.Reasons = append(r.Reasons, reason)
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
-	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 )
@@ -30,19 +29,20 @@ func TestJudgeRemoval(t *testing.T) {
 		{
 			"one of five", "server-5", of(5, silent(5)), true,
 			[3]int{4, 3, 4},
-			"Without server-5 there are 4 voters, of which 4 can be counted on, and the quorum is 3: 1 more may fail.",
+			"Without server-5 there are 4 voters, of which 4 can be counted on, and the quorum is 3: one more failure can be " +
+				"tolerated.",
 		},
 		{
 			"one of two dead of five", "server-5", of(5, silent(4), silent(5)), true,
 			[3]int{4, 3, 3},
-			"of which 3 can be counted on, and the quorum is 3: none more may fail.",
+			"of which 3 can be counted on, and the quorum is 3: no further failure can be tolerated.",
 		},
 		{
 			"one of three", "server-3", of(3, silent(3)), false,
 			[3]int{2, 2, 2},
 			"Without server-3 there are 2 voters left, fewer than 3: none of them could fail then.",
 		},
-		{"one of four", "server-4", of(4, silent(4)), true, [3]int{3, 2, 3}, "1 more may fail"},
+		{"one of four", "server-4", of(4, silent(4)), true, [3]int{3, 2, 3}, "one more failure can be tolerated"},
 		{
 			"of four with two dead, the quorum is lost", "server-4", of(4, silent(3), silent(4)), false,
 			[3]int{3, 2, 2},
@@ -58,23 +58,23 @@ func TestJudgeRemoval(t *testing.T) {
 			[3]int{5, 3, 4},
 			"server-5 cannot be counted on: port 8300 does not answer (timeout).",
 		},
-		{"without a vote", "server-4", append(of(3), nonVoter), true, [3]int{3, 2, 3}, "1 more may fail"},
+		{"without a vote", "server-4", append(ofPeers(3, 4), nonVoter), true, [3]int{3, 2, 3}, "one more failure can be"},
 		{
 			"one that lags does not count", "server-5", of(5, silent(5), says(2, 1, 5, 1)), true,
 			[3]int{4, 3, 3},
 			"server-2 cannot be counted on: its log is 999 entries behind",
 		},
-		{"the leader", "server-1", of(5, silent(1)), false, [3]int{4, 3, 4}, "Who leads is unknown"},
-		{"split brain", "server-5", of(5, silent(5), says(2, 2, 5, 1000)), false, [3]int{4, 3, 4}, "Several servers"},
+		{"the leader", "server-1", of(5, silent(1)), false, [3]int{4, 3, 0}, "There is no leader."},
+		{"split brain", "server-5", of(5, silent(5), says(2, 2, 5, 1000)), false, [3]int{4, 3, 0}, "Several servers"},
 		{
 			"two configurations", "server-5", of(5, silent(5), says(2, 1, 4, 1000)), false,
-			[3]int{4, 3, 4},
+			[3]int{4, 3, 3},
 			"do not agree about the Raft configuration",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			in := inputs.Stop{Reports: tc.reports, MaxTrailingLogs: inputs.DefaultMaxTrailingLogs}
+			in := stopInput(tc.reports...)
 			got := must.Get(JudgeRemoval(tc.remove, 3, in))(t)
 			if after := [3]int{got.VotersAfter, got.NeededAfter, got.Counted}; got.Safe != tc.safe || after != tc.want {
 				t.Errorf("got %+v; want safe %v, and voters, needed and counted %v", got, tc.safe, tc.want)
@@ -84,7 +84,7 @@ func TestJudgeRemoval(t *testing.T) {
 			}
 		})
 	}
-	if _, err := JudgeRemoval("server-9", 3, inputs.Stop{Reports: of(3)}); !errors.Is(err, ErrUnknownServer) {
+	if _, err := JudgeRemoval("server-9", 3, stopInput(of(3)...)); !errors.Is(err, ErrUnknownServer) {
 		t.Errorf("error %v; want that there is no such server", err)
 	}
 }

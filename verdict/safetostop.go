@@ -97,10 +97,14 @@ func stopTargets(server string, in *inputs.Stop) (map[int]bool, error) {
 		grown = len(targets) > before
 	}
 	if len(targets) == 0 {
-		names := wording.Names(in.Reports, func(r cluster.Report) (string, bool) { return r.Server.Name, true })
-		return nil, fmt.Errorf("%w %q; the servers are: %s", ErrUnknownServer, server, strings.Join(names, ", "))
+		return nil, unknownServer(server, in.Reports)
 	}
 	return targets, nil
+}
+
+func unknownServer(server string, reports []cluster.Report) error {
+	names := wording.Names(reports, func(r cluster.Report) (string, bool) { return r.Server.Name, true })
+	return fmt.Errorf("%w %q; the servers are: %s", ErrUnknownServer, server, strings.Join(names, ", "))
 }
 
 // Away reports whether the server with this name or node ID is certainly stopped or gone: nothing listens on its port

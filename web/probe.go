@@ -98,7 +98,7 @@ func (h *probeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.serve(w, r, query, func(took time.Duration) ([]*dto.MetricFamily, error) {
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "probe_duration_seconds", Help: "How long all of the probe took.",
+			Name: "probe_duration_seconds", Help: "How long the probe took.",
 		}, took.Seconds))
 		return registry.Gather()
 	})

@@ -51,19 +51,13 @@ type recovery struct {
 	Error string `json:"error,omitempty"`
 }
 
-// recoveryRecord is a decision, as far as the page shows it.
+// recoveryRecord is a decision, as far as the page shows it: whoever may see the page may not know the responder's
+// secret, and reasons and outputs can hold others.
 type recoveryRecord struct {
 	Time   time.Time `json:"time"`
 	Rule   string    `json:"rule"`
-	Action string    `json:"action"`
 	Result string    `json:"result"`
 	DryRun bool      `json:"dry_run"`
-	Alert  struct {
-		Labels map[string]string `json:"labels"`
-	} `json:"alert"`
-	What    string   `json:"what,omitempty"`
-	Reasons []string `json:"reasons"`
-	Error   string   `json:"error,omitempty"`
 }
 
 // Bad is whether somebody should look.
@@ -74,14 +68,6 @@ func (r *recoveryRecord) Bad() bool {
 // Verdict is the result in words.
 func (r *recoveryRecord) Verdict() string {
 	return strings.ReplaceAll(strings.ReplaceAll(r.Result, "refused_by_guard", "refused"), "_", " ")
-}
-
-// Why is what speaks for the result: the error, or else the last of the reasons.
-func (r *recoveryRecord) Why() string {
-	if r.Error != "" || len(r.Reasons) == 0 {
-		return r.Error
-	}
-	return r.Reasons[len(r.Reasons)-1]
 }
 
 // ask asks the responder. It is nil without one.

@@ -59,8 +59,7 @@ func registerReload(registry *prometheus.Registry, modules Modules) {
 	registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "consul_exporter_config_last_reload_successful",
-			Help: "Whether the configuration file was good when it was last loaded (1), " +
-				"or the last good one is still in use (0).",
+			Help: "1 if the configuration file was last loaded successfully, 0 if the previous one is still in use.",
 		}, func() float64 {
 			if ok, _ := modules.LastReload(); ok {
 				return 1

@@ -34,14 +34,19 @@ const (
 	sendBufferBytes = 256 << 10
 )
 
-// NewServer returns the server of a handler, which is to be shut down with it.
+// NewServer returns the server of a handler, which is to be shut down with it. It refuses requests with a body.
 func NewServer(h http.Handler, logger log.Logger) *http.Server {
+	return NewServerWithBodies(withoutBody(h), logger)
+}
+
+// NewServerWithBodies is the same for a handler that bounds bodies itself.
+func NewServerWithBodies(h http.Handler, logger log.Logger) *http.Server {
 	return newServer(h, logger, newConnections(descriptors.Clients()))
 }
 
 func newServer(h http.Handler, logger log.Logger, conns *connections) *http.Server {
 	return &http.Server{
-		Handler:           conns.watch(timedDelivery(withoutBody(h))),
+		Handler:           conns.watch(timedDelivery(h)),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,

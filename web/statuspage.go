@@ -9,15 +9,19 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/common/version"
 
+	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
@@ -26,6 +30,9 @@ var statusHTML string
 
 //go:embed page/status.css
 var statusCSS string
+
+//go:embed page/status.js
+var statusJS string
 
 // statusDocument is what the status page shows, and what it is as JSON: a status.View, and what shows it.
 type statusDocument struct {
@@ -56,16 +63,29 @@ const pageFailed = "the page could not be made; the log says why"
 
 // statusPage serves the state of the cluster to people, and as JSON to programs.
 type statusPage struct {
-	cache    *statusCache
-	links    []pageLink
+	cache *statusCache
+	links []pageLink
+	// prometheus is the address of Prometheus; empty if there is none.
+	prometheus string
+
 	template *template.Template
 	policy   string // Content-Security-Policy.
 	limits   *limits
 	logger   log.Logger
 }
 
-// pageLink is a link to another page of the exporter.
+// pageLink is a link to another page, of the exporter or elsewhere.
 type pageLink struct{ Path, Text string }
+
+// ValidatePrometheusURL reports what is wrong with the address of Prometheus.
+func ValidatePrometheusURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.RawQuery != "" ||
+		u.Fragment != "" {
+		return errors.New("want http or https, a host, and perhaps a path, such as http://localhost:9090")
+	}
+	return nil
+}
 
 func newStatusPage(take func(context.Context) status.View, opts Options, l *limits) (*statusPage, error) {
 	page, err := template.New("status").Parse(statusHTML)
@@ -79,6 +99,7 @@ func newStatusPage(take func(context.Context) status.View, opts Options, l *limi
 			go func() { decided <- opts.Responder.ask(ctx) }()
 			return statusDocument{View: take(ctx), Recovery: <-decided, Exporter: exporter}
 		}),
+		prometheus: strings.TrimSuffix(opts.PrometheusURL, "/"),
 		links: []pageLink{
 			{opts.TelemetryPath, "Metrics"},
 			{"/?format=json", "This page as JSON"},
@@ -86,28 +107,36 @@ func newStatusPage(take func(context.Context) status.View, opts Options, l *limi
 			{readyPath, "Ready"},
 		},
 		template: page,
-		policy:   contentSecurityPolicy(statusCSS),
+		policy:   contentSecurityPolicy(statusCSS, statusJS),
 		limits:   l,
 		logger:   opts.Logger,
 	}
 	if opts.EnablePprof {
 		p.links = append(p.links, pageLink{pprofPath, "Profiles"})
 	}
+	runbooks := alerts.Runbook("README")
+	p.links = append(p.links,
+		pageLink{strings.Replace(runbooks, "/runbooks/", "/", 1), "Documentation"}, pageLink{runbooks, "Runbooks"})
+	if p.prometheus != "" {
+		p.links = append(p.links, pageLink{p.prometheus + "/alerts", "Alerts in Prometheus"})
+	}
 	return p, nil
 }
 
-// contentSecurityPolicy allows the page its own style and nothing else: no script, nothing from elsewhere, and not to
-// be framed.
-func contentSecurityPolicy(style string) string {
-	sum := sha256.Sum256([]byte(style))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// contentSecurityPolicy allows the page its own style, its own script, and this to get the page again, and nothing
+// else: no other script, nothing from elsewhere, and not to be framed.
+func contentSecurityPolicy(style, script string) string {
+	hash := func(text string) string {
+		sum := sha256.Sum256([]byte(text))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	return "default-src 'none'; style-src " + hash(style) + "; script-src " + hash(script) +
+		"; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }
 
-// ServeHTTP answers with the page, or with ?format=json. With ?refresh=off the page does not reload itself.
+// ServeHTTP answers with the page, or with ?format=json.
 func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	format := query.Get("format")
+	format := r.URL.Query().Get("format")
 	if format != "" && format != "json" && format != "html" {
 		http.Error(w, fmt.Sprintf("there is no format %.40q; there are html and json", format), http.StatusBadRequest)
 		return
@@ -124,7 +153,7 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	contentType, write := "text/html; charset=utf-8", func(w io.Writer) error {
-		return p.template.Execute(w, newStatusView(document, p.links, query.Get("refresh") != "off"))
+		return p.template.Execute(w, newStatusView(document, p.links, p.prometheus))
 	}
 	if format == "json" {
 		contentType, write = "application/json", func(w io.Writer) error { return json.NewEncoder(w).Encode(document) }

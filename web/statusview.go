@@ -7,9 +7,9 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
+	"net/url"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
@@ -17,29 +17,47 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
-// statusRefresh is how often the page reloads itself, in seconds.
+// statusRefresh is how often the page refreshes itself, in seconds.
 const statusRefresh = 10
 
 // statusView is a document in the words of the page.
 type statusView struct {
 	statusDocument
 
-	Style template.CSS
-	// Refresh is how often the page reloads itself, in seconds; 0 is never.
+	Style   template.CSS
+	Script  template.JS
 	Refresh int
 	Links   []pageLink
 	// Title is that of the window.
 	Title string
-	// Figures are what a glance is for.
+	// Tone is the level in whose color the page's head is, and ServicesTone is the same for the part about services.
+	Tone, ServicesTone status.Level
+	// Answers are what a glance is for, and Figures are more of the same.
+	Answers []answer
 	Figures []figure
+	// ProblemRows and ServiceRows are the problems of Consul and of services.
+	ProblemRows, ServiceRows []problemRow
 	// Raft has a row for each server.
 	Raft []raftRow
+}
+
+// answer is what the first row says to a question. Class is how it looks: good, fair, bad, or as everything else.
+type answer struct {
+	Question, Answer, Note string
+	Class                  string
 }
 
 // figure is a number with its name. Bad makes it stand out.
 type figure struct {
 	Name, Value string
 	Bad         bool
+}
+
+// problemRow is a problem, with the address of its alert in Prometheus if that is known.
+type problemRow struct {
+	status.Problem
+
+	InPrometheus string
 }
 
 // portCell is one port of one server.
@@ -60,21 +78,99 @@ type raftRow struct {
 	BadState, BadLeader, BadLag, BadContact, BadSerf, BadAutopilot bool
 }
 
-func newStatusView(d statusDocument, links []pageLink, refresh bool) *statusView {
+func newStatusView(d statusDocument, links []pageLink, prometheus string) *statusView {
 	v := &statusView{
 		statusDocument: d,
 		Style:          template.CSS(statusCSS), // It is part of the program.
+		Script:         template.JS(statusJS),
+		Refresh:        statusRefresh,
 		Links:          links,
 		Title:          fmt.Sprintf("%s: Consul%s", d.Level, wording.Prefixed(" ", d.Agent.Datacenter)),
+		Tone:           status.Tone(d.Level, d.Problems),
+		Answers:        answers(&d.View),
 		Figures:        figures(&d.View),
+		ProblemRows:    problemRows(d.Problems, prometheus),
 	}
-	if refresh {
-		v.Refresh = statusRefresh
+	if d.Services != nil {
+		v.ServiceRows = problemRows(d.Services.Problems, prometheus)
+		v.ServicesTone = status.Tone(d.Services.Level, d.Services.Problems)
 	}
 	for _, s := range d.Servers {
 		v.Raft = append(v.Raft, newRaftRow(&d.View, s))
 	}
 	return v
+}
+
+func problemRows(problems []status.Problem, prometheus string) []problemRow {
+	var rows []problemRow
+	for _, p := range problems {
+		row := problemRow{Problem: p}
+		if prometheus != "" {
+			row.InPrometheus = prometheus + "/graph?g0.tab=1&g0.expr=" +
+				url.QueryEscape(fmt.Sprintf("ALERTS{alertname=%q}", p.Alert))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// answers are those of the first row: is it safe, who leads, since when, and what changed.
+func answers(s *status.View) []answer {
+	all := []answer{safety(s)}
+	if l := s.Leadership; l != nil {
+		all = append(all, leader(l), leaderSince(s))
+	}
+	if s.LastChange != nil {
+		return append(all, answer{"Last change", s.LastChange.Text, "at " + s.LastChange.Time.Format(timeFormat), ""})
+	}
+	return append(all, answer{"Last change", "none seen", "since the exporter started", ""})
+}
+
+// safety is whether the cluster serves, and can go on after the next failure.
+func safety(s *status.View) answer {
+	a := answer{Question: "Is it safe?"}
+	switch q := s.Quorum; {
+	case s.Level == status.LevelCritical:
+		a.Answer, a.Note, a.Class = "no", "it does not serve as it should", "bad"
+	case s.Level == status.LevelUnknown || q == nil || q.Margin == nil:
+		a.Answer, a.Note, a.Class = "unknown", "evidence is missing", "fair"
+	case *q.Margin < 1 && q.Voters > 1:
+		a.Answer, a.Note, a.Class = "at risk", "no further failure can be tolerated", "bad"
+	case *q.Margin < 1:
+		a.Answer, a.Note, a.Class = "at risk", "there is one voter only", "fair"
+	default:
+		a.Answer, a.Class = "yes", "good"
+		a.Note = wording.Plural(*q.Margin, "more failure", "more failures") + " can be tolerated"
+	}
+	return a
+}
+
+func leader(l *status.LeadershipStatus) answer {
+	a := answer{Question: "Leader"}
+	switch first := wording.ListOf(l.Leaders[:min(len(l.Leaders), 1)], len(l.Leaders)); {
+	case first != "":
+		a.Answer = first
+	case l.Known:
+		a.Answer = "none"
+	default:
+		a.Answer = "unknown"
+	}
+	if len(l.Leaders) != 1 && (l.Known || len(l.Leaders) > 1) {
+		a.Class = "bad"
+	}
+	return a
+}
+
+func leaderSince(s *status.View) answer {
+	a := answer{Question: "Leads since", Answer: unknownText}
+	switch l := s.Leadership; {
+	case len(l.Leaders) != 1:
+	case l.Since == nil:
+		a.Answer, a.Note = "unknown", "elected before the exporter started"
+	default:
+		a.Answer, a.Note = l.Since.Format(timeFormat), "for "+wording.Rounded(s.Time.Sub(*l.Since))
+	}
+	return a
 }
 
 // figures are those that there are.
@@ -86,24 +182,11 @@ func figures(s *status.View) []figure {
 	if q := s.Quorum; q != nil {
 		add("Voters that answer", q.Reachable < q.Voters, "%d of %d", q.Reachable, q.Voters)
 		add("Quorum", false, "%d", q.Needed)
-		if q.Margin != nil {
-			add("Failures tolerated", *q.Margin < 1, "%d", max(*q.Margin, 0))
-		} else {
-			add("Failures tolerated", false, "unknown")
-		}
-	}
-	if l := s.Leadership; l != nil {
-		first := wording.ListOf(l.Leaders[:min(len(l.Leaders), 1)], len(l.Leaders))
-		if first == "" && !l.Known {
-			add("Leader", false, "unknown")
-		} else {
-			add("Leader", len(l.Leaders) != 1, "%s", cmp.Or(first, "none"))
-		}
 	}
 	if r := s.ConsistentRead; r != nil {
 		took := "fails"
 		if r.Seconds != nil {
-			took = seconds(*r.Seconds)
+			took = milliseconds(*r.Seconds)
 		}
 		add("Consistent read", !r.OK, "%s", took)
 	}
@@ -131,14 +214,19 @@ func (v *statusView) Cell(p *status.PortStatus) portCell {
 	if p == nil {
 		return portCell{}
 	}
-	cell := portCell{string(p.State), portClasses[p.State], cmp.Or(p.Reason, p.Note)}
+	cell := portCell{string(p.State), portClasses[p.State], p.Reason}
 	if p.State == verdict.PortUp && p.Reason != "" {
 		cell.Class = "fair" // It answered, but refused the request.
 	}
 	if cell.Detail == "" && p.Up != nil {
-		cell.Detail = seconds(p.Seconds)
+		cell.Detail = milliseconds(p.Seconds)
 	}
 	return cell
+}
+
+// PortErrors are the reasons in PortTroubles that are errors.
+func (v *statusView) PortErrors() []status.PortTrouble {
+	return slices.DeleteFunc(v.PortTroubles(), func(t status.PortTrouble) bool { return t.Plain })
 }
 
 // newRaftRow is about one server. Without the members of Serf nothing is known of its state there.
@@ -167,8 +255,8 @@ func newRaftRow(v *status.View, s status.ServerStatus) raftRow {
 	if s.HasLeader != nil {
 		r.Leader, r.BadLeader = cmp.Or(s.Leader, "nobody"), !*s.HasLeader
 	}
-	if c := s.LastContactSeconds; c != nil && s.RaftState != cluster.RaftLeader {
-		r.LastContact, r.BadContact = seconds(*c)+" ago", has("ConsulRaftLastContact")
+	if c := s.LastContactSeconds; c != nil {
+		r.LastContact, r.BadContact = milliseconds(*c), has("ConsulRaftLastContact")
 	}
 	if h := s.AutopilotHealthy; h != nil {
 		r.Autopilot, r.BadAutopilot = health(*h), !*h
@@ -186,22 +274,10 @@ func number(n *uint64) string {
 	return strconv.FormatUint(*n, 10)
 }
 
-// seconds writes a duration with two digits or so.
-func seconds(s float64) string {
-	d := time.Duration(s * float64(time.Second))
-	switch {
-	case d == 0:
-		return "0 s"
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%.2g ms", s*1000)
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
-	case d < 10*time.Second:
-		return fmt.Sprintf("%.1f s", s)
-	default:
-		return d.Round(time.Second).String()
-	}
-}
+// timeFormat is how times are shown that need no seconds.
+const timeFormat = "2006-01-02 15:04 MST"
+
+func milliseconds(seconds float64) string { return wording.Milliseconds(seconds) + " ms" }
 
 // Took is how long it took.
-func (v *statusView) Took() string { return seconds(v.Seconds) }
+func (v *statusView) Took() string { return fmt.Sprintf("%.2f s", v.Seconds) }

@@ -37,6 +37,8 @@ type Options struct {
 	Flags []Flag
 	// Responder is asked for what it decided, for the status page.
 	Responder Responder
+	// PrometheusURL is the address of Prometheus, to which the status page has links; empty means none.
+	PrometheusURL string
 	// TelemetryPath is where the metrics are.
 	TelemetryPath string
 	// TimeoutOffset is taken off the time that Prometheus grants a scrape, for the way there and back.

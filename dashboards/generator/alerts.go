@@ -123,7 +123,7 @@ func alertsTable(width, height int, more ...string) panel {
 				{"3", "critical", red},
 				{"4", "critical", red},
 			})), cell, property{"custom.width", 80}, property{"custom.align", "left"}),
-			override("Alert", property{"custom.width", 210}), override("About", noValue("")),
+			override("Alert", property{"custom.width", 250}), override("About", noValue("")),
 			override("Datacenter", property{"custom.width", 95}), override("Job", property{"custom.width", 80}),
 			override("Since", property{"unit", "dateTimeFromNow"}, shown(unknown), property{"custom.width", 140}),
 			override("Runbook", property{"custom.width", 80}, property{"links", []object{

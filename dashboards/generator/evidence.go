@@ -72,7 +72,7 @@ func writesOverTime(width, height int) panel {
 func votersMissing(width, height int) panel {
 	return panel{
 		title: "Voters expected and missing", width: width, height: height,
-		alerts: "ConsulVotersMissing ConsulQuorumAtRisk", stepped: true, colors: map[string]string{"missing": red},
+		alerts: "ConsulVotersMissing ConsulServerWithoutVote", stepped: true, colors: map[string]string{"missing": red},
 		about: "How many voters there should be, and how many of them are missing, until they are back, are replaced, " +
 			"or are dismissed. Consul itself forgets a server that autopilot removes.",
 		queries: []query{

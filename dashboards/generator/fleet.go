@@ -68,17 +68,22 @@ func fleet() dashboard {
 				ofFleet(panel{
 					title: "Elections", bars: true, stacked: true, interval: "1m", alerts: "ConsulLeaderChangesOften",
 					about: "Clusters in which the term of Raft went up. Each election stops the writes of its cluster for seconds.",
-					expr:  termChanges + " > 0", legend: clusterLegend,
+					expr:  orNoCluster(termChanges + " > 0"), legend: clusterLegend,
 				}),
 				ofFleet(panel{
 					title: "Failing ports", stepped: true, stacked: true,
 					about: "Ports of all servers of a cluster from which no exporter gets an answer. Several clusters at one time: " +
 						"the network between them and the exporters, or a change that was made to all.",
-					expr: failingPorts + " > 0", legend: clusterLegend,
+					expr: orNoCluster(failingPorts + " > 0"), legend: clusterLegend,
 				}),
 			}},
 		},
 	}
+}
+
+// orNoCluster names "none" where no cluster is to be shown.
+func orNoCluster(expr string) string {
+	return orElse(expr, label("0 * count("+watched+")", "cluster", "none"))
 }
 
 // alertsOfFleet also says which cluster an alert is about.

@@ -14,13 +14,14 @@ func gossip() dashboard {
 		rows: []row{
 			{"What is wrong", []panel{
 				{
-					kind: stat, title: "Members that failed", width: 5, alerts: "ConsulSerfMemberFailed", names: true,
-					steps: badFrom(1),
+					kind: stat, title: "Members that failed", width: 5, names: true,
+					alerts: "ConsulSerfMemberFailed ConsulManyMembersFailed",
+					steps:  badFrom(1),
 					about: "Members of the LAN pool that the others get no answer from, five at most. The services of a client that " +
 						"failed count as critical.",
 					expr: orFor(
 						"topk by (CLUSTER) (5, max by (CLUSTER, member) (consul_serf_lan_member_status{SEL}) == 4)",
-						noneFor(`sum by (CLUSTER) (max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"}))`, "member"),
+						noneFor(`sum by (CLUSTER) (max by (CLUSTER, status) (consul_serf_members{SEL, pool="lan"}))`, "member"),
 					), legend: "{{member}}",
 				},
 				{
@@ -49,7 +50,7 @@ func gossip() dashboard {
 					optional: true, expr: "max by (CLUSTER) (consul_serf_rtt_seconds{SEL})",
 				},
 				{
-					kind: stat, title: "RPC errors", unit: "percentunit", steps: badFromTwo(0.01, 0.1),
+					kind: stat, title: "RPC errors", alerts: "ConsulRPCErrors", unit: "percentunit", steps: badFromTwo(0.01, 0.1),
 					about: "Share of the RPC requests that servers answered with an error." + measured,
 					expr: "sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_request_errors_per_second{SEL})) / " +
 						"clamp_min(sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_requests_per_second{SEL})), 0.001)",
@@ -86,18 +87,19 @@ func gossip() dashboard {
 			}},
 			{"Members", []panel{
 				{
-					title: "Members of the datacenter (LAN)", alerts: "ConsulSerfMemberFailed", stepped: true, colors: memberColors,
+					title: "Members of the datacenter (LAN)", alerts: "ConsulSerfMemberFailed ConsulManyMembersFailed",
+					stepped: true, colors: memberColors,
 					about: "Servers and clients by state, as the agents see them.",
-					expr:  `max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`,
+					expr:  `max by (CLUSTER, status) (consul_serf_members{SEL, pool="lan"})`,
 				},
 				{
 					title:  "Servers of all datacenters (WAN)",
-					alerts: "ConsulSerfWANMemberFailed ConsulServerWANMissing", stepped: true,
+					alerts: "ConsulSerfWANMemberFailed ConsulDatacenterGone ConsulServerWANMissing", stepped: true,
 					colors: memberColors, noValue: notAvailable,
 					about: "Servers by state, as the agents see them, and servers of this datacenter that are missing from the " +
 						"pool. Only agents that are servers know the WAN pool.",
 					queries: []query{
-						{optional(`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="wan"})`, "status"), "{{status}}"},
+						{optional(`max by (CLUSTER, status) (consul_serf_members{SEL, pool="wan"})`, "status"), "{{status}}"},
 						{orElse(
 							"count(max by (CLUSTER, server) (consul_server_wan_missing_since_timestamp_seconds{SEL}))",
 							"0 * count(consul_up{SEL})",
@@ -137,7 +139,8 @@ func gossip() dashboard {
 					optional: true, expr: latest("consul_agent_rpc_requests_per_second"),
 				},
 				{
-					title: "Requests with errors, and over the limit", unit: "reqps", noValue: notAvailable,
+					title: "Requests with errors, and over the limit", alerts: "ConsulRPCErrors ConsulRateLimited", unit: "reqps",
+					noValue: notAvailable,
 					about: "RPC requests per second that servers answered with an error, and that were over the server's rate " +
 						"limits." + measured,
 					queries: []query{
@@ -146,7 +149,8 @@ func gossip() dashboard {
 					},
 				},
 				{
-					title: "Requests from agents to servers", unit: "reqps", noValue: notAvailable,
+					title: "Requests from agents to servers", alerts: "ConsulRPCErrors ConsulRateLimited", unit: "reqps",
+					noValue: notAvailable,
 					about: "RPC requests per second that agents sent to servers, that failed, and that the agent's own limit " +
 						"refused: the last two should be 0." + measured,
 					queries: []query{
@@ -241,6 +245,25 @@ func gossip() dashboard {
 						override("Works", cell, fixedColor(transparent), shown(mapped([]entry{
 							{"yes", "yes", green}, {"no", "no", red},
 						}))),
+					},
+				},
+				{
+					kind: stat, title: "ACLs were copied", width: 8, alerts: "ConsulACLReplicationFails", unit: "dateTimeFromNow",
+					noValue: notAvailable,
+					about: "When ACLs last came from the primary datacenter, and when copying them last failed. Not available in " +
+						"the primary one itself, and without ACLs.",
+					queries: []query{
+						{optionalNow("1000 * max by (CLUSTER) (consul_acl_replication_last_success_timestamp_seconds{SEL})",
+							"consul_acl_replication_last_success_timestamp_seconds{SEL}", "cluster"), "copied"},
+						{"1000 * max by (CLUSTER) (consul_acl_replication_last_error_timestamp_seconds{SEL})", "failed"},
+					},
+				},
+				{
+					title: "Services of peerings", width: 16, height: 4, stepped: true, noValue: notAvailable,
+					about: "Services that are imported from each peer and exported to it. Not available where there is no peering.",
+					queries: []query{
+						{optional("max by (peer) (consul_peering_imported_services{SEL})", "peer"), "{{peer}}, imported"},
+						{optional("max by (peer) (consul_peering_exported_services{SEL})", "peer"), "{{peer}}, exported"},
 					},
 				},
 			}},

@@ -18,7 +18,7 @@ func overview() dashboard {
 				quorumStat(3),
 				leaderStat(3),
 				{
-					kind: stat, title: "Silent servers", width: 3, alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown",
+					kind: stat, title: "Silent servers", width: 3, alerts: "ConsulServerDown ConsulServerHung ConsulPortDown",
 					names: true, steps: goodFrom(1),
 					about: "Servers whose port 8300 does not answer, five at most. Without 8300 a server takes no part in Raft.",
 					expr: orFor(
@@ -54,7 +54,7 @@ func overview() dashboard {
 						"While an exporter is down nothing here is known. While an agent is down, what is known of ports and Raft " +
 						"comes from the servers themselves. What the token may not read has no figures and no alerts.",
 					alerts: "ConsulExporterDown ConsulExporterMissing ConsulAgentUnreachable ConsulResultsFiltered " +
-						"ConsulCollectorRefused",
+						"ConsulCollectorFails",
 					queries: []query{
 						{"avg by (CLUSTER) (up{SEL})", "exporter"},
 						{"avg by (CLUSTER) (consul_up{SEL})", "agent"},
@@ -75,7 +75,7 @@ func overview() dashboard {
 					queries: []query{
 						{"max by (CLUSTER) (consul_cluster_voters{SEL})", "all"},
 						{"max by (CLUSTER) (consul_cluster_quorum{SEL})", "quorum"},
-						{"max by (CLUSTER) (consul_cluster_reachable_voters{SEL})", "answer"},
+						{`max by (CLUSTER) (consul_cluster_voters_state{SEL, state="answering"})`, "answer"},
 					},
 					overrides: []object{limitLine("all", blue), limitLine("quorum", red)},
 				},
@@ -126,10 +126,11 @@ func overview() dashboard {
 				},
 				instancesOverTime(12, 7),
 				{
-					title: "Members and nodes", width: 12, height: 7, alerts: "ConsulSerfMemberFailed", colors: memberColors,
-					about: "Members of the LAN pool by state, as the agents see them, and nodes in the catalog.",
+					title: "Members and nodes", width: 12, height: 7, colors: memberColors,
+					alerts: "ConsulSerfMemberFailed ConsulManyMembersFailed",
+					about:  "Members of the LAN pool by state, as the agents see them, and nodes in the catalog.",
 					queries: []query{
-						{`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`, "{{status}}"},
+						{`max by (CLUSTER, status) (consul_serf_members{SEL, pool="lan"})`, "{{status}}"},
 						{"max by (CLUSTER) (consul_catalog_nodes{SEL})", "nodes in the catalog"},
 					},
 					overrides: []object{limitLine("nodes in the catalog", blue)},

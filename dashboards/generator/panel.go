@@ -55,6 +55,8 @@ type panel struct {
 	// colors are those of series, by legend.
 	colors map[string]string
 
+	// manySeries puts the legend of a graph beside it, where there is room for more than a dozen.
+	manySeries bool
 	// names makes a stat show the legends in place of the values.
 	names bool
 	// bars, stacked, stepped and lines (at the steps) are how a graph is drawn. A band is a graph of how many of a few are
@@ -301,8 +303,11 @@ func (p panel) custom() object {
 		"spanNulls":         false,
 		"stacking":          object{"mode": pick(p.stacked, "normal", "none"), "group": "A"},
 		"thresholdsStyle":   object{"mode": pick(p.lines, "dashed", "off")},
-		"axisSoftMin":       0,
 	}
+	if p.belowZero {
+		return c
+	}
+	c["axisSoftMin"] = 0
 	if p.unit != "s" && p.unit != "bytes" && p.unit != "percentunit" {
 		c["axisSoftMax"] = 1 // Where all is 0, Grafana would draw up to 100.
 	}
@@ -325,7 +330,9 @@ func (p panel) options() object {
 		return object{"showHeader": true, "cellHeight": "sm"}
 	default:
 		return object{
-			"legend":  object{"showLegend": true, "displayMode": "list", "placement": "bottom", "calcs": []string{}},
+			"legend": object{
+				"showLegend": true, "displayMode": "list", "placement": pick(p.manySeries, "right", "bottom"), "calcs": []string{},
+			},
 			"tooltip": object{"mode": "multi", "sort": "desc"},
 		}
 	}

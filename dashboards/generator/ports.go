@@ -5,6 +5,13 @@ package generator
 
 import "strings"
 
+// protocolColors tell the lines of protocols apart; shades alone do not. They say nothing about a state.
+var protocolColors = map[string]string{
+	"rpc tcp": blue, "serf_lan tcp": "purple", "serf_lan udp": "super-light-purple", "serf_wan tcp": "dark-purple",
+	"serf_wan udp": "light-purple", "http tcp": "super-light-blue", "https tcp": "light-blue", "grpc tcp": "dark-blue",
+	"grpc_tls tcp": "semi-dark-blue", "dns tcp": "semi-dark-purple", "dns udp": neutral,
+}
+
 func ports() dashboard {
 	up := portUp("SERVER")
 	// 1 for ports that accept connections over TCP and do not answer, 0 for all others. The phase connect is there also
@@ -20,7 +27,7 @@ func ports() dashboard {
 			{"What is wrong", []panel{
 				withServer(failingPortsStat(4)),
 				{
-					kind: stat, title: "Hanging ports", alerts: "ConsulServerHung ConsulPortNotAnswering", steps: badFrom(1),
+					kind: stat, title: "Hanging ports", alerts: "ConsulServerHung ConsulPortDown", steps: badFrom(1),
 					about: "TCP ports that accept connections and answer nothing. The kernel accepts connections for a process that " +
 						"is stopped, deadlocked or waits for its disk: all ports of a server at once mean that.",
 					expr: "sum by (CLUSTER) (" + hung + ")",
@@ -67,8 +74,7 @@ func ports() dashboard {
 					about: "Each port of each server. \"up\" is an answer in the port's own protocol; \"connects\" is a port that " +
 						"accepts connections and cannot be asked (consul_port_protocol_verified is 0); \"hangs\" accepts connections " +
 						"and does not answer; \"down\" does neither. Empty: not probed.",
-					alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown " +
-						"ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown",
+					alerts: "ConsulServerDown ConsulServerHung ConsulPortDown",
 					mappings: []object{
 						mapped([]entry{{"-1", "hangs", red}, {"0", "down", red}, {"1", "up", green}, {"2", "connects", blue}}),
 					},
@@ -105,8 +111,8 @@ func ports() dashboard {
 				failingPortsOverTime(12, 7, "SERVER"),
 				{
 					title: "Failing ports, by protocol", width: 12, height: 7,
-					alerts:  "ConsulRPCPortDown ConsulSerfLANPortDown ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown",
-					stepped: true, stacked: true,
+					alerts:  "ConsulPortDown",
+					stepped: true, stacked: true, colors: protocolColors,
 					about: "The same by protocol. One protocol of all servers: a firewall, or a change of configuration.",
 					expr:  "sum by (protocol, transport) (" + up + " == bool 0)",
 				},
@@ -128,7 +134,7 @@ func ports() dashboard {
 					expr: `max by (CLUSTER, server) (consul_port_probe_duration_seconds{SEL, SERVER, protocol="rpc"})`,
 				},
 				{
-					title: "Slowest server, by protocol", alerts: "ConsulPortSlow", unit: "s",
+					title: "Slowest server, by protocol", alerts: "ConsulPortSlow", unit: "s", colors: protocolColors,
 					about: "How long the probe of each protocol took on the slowest server. A probe that fails takes until its " +
 						"timeout.",
 					expr: "max by (protocol, transport) (consul_port_probe_duration_seconds{SEL, SERVER})",
@@ -172,7 +178,7 @@ func ports() dashboard {
 					},
 				},
 				{
-					kind: table, title: "DNS answers", width: 8, height: 8, alerts: "ConsulDNSPortDown ConsulDNSFewerServers",
+					kind: table, title: "DNS answers", width: 8, height: 8, alerts: "ConsulDNSErrors ConsulDNSFewerServers",
 					about: "What each DNS port answers for consul.service. Anything but \"no error\" means that clients of DNS find " +
 						"no service there.",
 					optional: true, expr: "max by (CLUSTER, server, port, transport) (consul_dns_response_code{SEL, SERVER})",

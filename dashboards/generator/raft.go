@@ -122,9 +122,9 @@ func raft() dashboard {
 			{"Time", []panel{
 				{
 					title: "Last contact with the leader", alerts: "ConsulRaftLastContact", unit: "s", lines: true,
-					steps: []step{{lowest, transparent}, {0.2, orange}, {0.5, red}},
+					steps: []step{{lowest, transparent}, {0.2, orange}},
 					about: "How long ago each follower had heard of the leader. It goes up and down below the heartbeat; above 200 " +
-						"ms the network or the leader is slow, above 500 ms an election is near.",
+						"ms the network or the leader is slow.",
 					expr: "min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL, SERVER})",
 				},
 				{
@@ -143,7 +143,7 @@ func raft() dashboard {
 					title: "Leader's last contact with followers", unit: "s",
 					about: "How long ago the leader had heard of its followers. Above 200 ms it is about to step down. Only the " +
 						"leader measures it.",
-					optional: true, expr: highest("consul_agent_raft_leader_last_contact_seconds", "stat"),
+					optional: true, expr: highest("consul_agent_raft_follower_contact_age_seconds", "stat"),
 				},
 				{
 					title: "Time to store entries", unit: "s",
@@ -305,24 +305,17 @@ func raftTable(width, height int) panel {
 }
 
 func autopilotTable(width, height int) panel {
-	yes := []object{mapped([]entry{{"0", "no", ""}, {"1", "yes", ""}})}
 	p := figuresPanel(panel{
 		title: "Autopilot's view of each server", width: width, height: height, alerts: "ConsulAutopilotUnhealthy",
 		noValue: notAvailable,
-		about: "What the leader's autopilot says of each server: whether it is healthy, since when it is or is not, and " +
-			"whether it has a vote. Not available without a leader, or if the token may not read the operator's API.",
+		about: "What the leader's autopilot says of each server: whether it is healthy, and since when it is or is not. " +
+			"Not available without a leader, or if the token may not read the operator's API.",
 	}, figures{"server", []column{
 		{
 			title: "Healthy", steps: goodFrom(1), mappings: []object{either("no", "yes")},
 			expr: latest("consul_autopilot_server_healthy"),
 		},
-		{title: "Votes", mappings: yes, expr: latest("consul_autopilot_server_voter")},
 		{title: "For", unit: "s", expr: "time() - " + latest("consul_autopilot_server_stable_since_timestamp_seconds")},
-		{
-			title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)),
-			expr: latest("consul_autopilot_server_last_contact_seconds"),
-		},
-		{title: "Last index", expr: latest("consul_autopilot_server_last_index")},
 	}}, "Server")
 	none := label("NaN * absent(consul_autopilot_server_healthy{SEL, SERVER})", "server", notAvailable)
 	p.expr = orElse(p.expr, label(none, "figure", "Healthy"))

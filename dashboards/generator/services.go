@@ -22,8 +22,9 @@ func services() dashboard {
 				onlyChosen(instancesStat(8)),
 				{
 					kind: stat, title: "Nodes that fail",
-					alerts: "ConsulNodeCheckCritical ConsulSerfMemberFailed ConsulNodeMaintenanceLong", noValue: notAvailable,
-					steps: badFrom(1),
+					alerts:  "ConsulNodeCheckCritical ConsulNodeGone ConsulManyMembersFailed ConsulNodeMaintenanceLong",
+					noValue: notAvailable,
+					steps:   badFrom(1),
 					about: "Nodes of which a check is critical, serfHealth included: all services on such a node are critical. And " +
 						"nodes that were taken out for maintenance, with all services on them.",
 					queries: []query{
@@ -59,7 +60,8 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				},
 				{
 					kind: table, title: "Checks that fail", width: 14, height: 9,
-					alerts: "ConsulServiceDown ConsulServiceInstancesCritical ConsulNodeCheckCritical", noValue: notAvailable,
+					alerts: "ConsulServiceDown ConsulServiceVanished ConsulCatalogShrinks ConsulServiceInstancesCritical " +
+						"ConsulNodeCheckCritical", noValue: notAvailable,
 					about: "Checks of services and nodes that are critical or warning, 500 at most, without those for maintenance. " +
 						"Why one fails is in its output: in Consul's UI, or in consul watch.",
 					expr: orElse(
@@ -154,7 +156,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 					overrides:       []object{override("Changes", cell, colored([]step{{lowest, transparent}, {10, orange}}))},
 				},
 				{
-					kind: table, title: "Flapping nodes", width: 8, height: 8, alerts: "ConsulSerfMemberFailed", whole: true,
+					kind: table, title: "Flapping nodes", width: 8, height: 8, alerts: "ConsulManyMembersFailed", whole: true,
 					noValue: notAvailable, mappings: []object{unknown},
 					about: "How often gossip's check of a node (serfHealth) changed in the last hour, the 20 most restless ones: " +
 						"agents that restart, or a network that loses packets.",

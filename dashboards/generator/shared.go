@@ -79,10 +79,9 @@ max by (CLUSTER) (consul_cluster_leaders{SEL})`,
 func failingPortsStat(width int, links ...object) panel {
 	return panel{
 		kind: stat, title: "Failing ports", width: width, steps: badFrom(1),
-		about: "Ports of all servers from which no exporter gets an answer in the port's own protocol.",
-		alerts: "ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown " +
-			"ConsulDNSPortDown ConsulPortNotAnswering",
-		expr: "sum by (CLUSTER) (" + portUp() + " == bool 0)", links: links,
+		about:  "Ports of all servers from which no exporter gets an answer in the port's own protocol.",
+		alerts: "ConsulPortDown",
+		expr:   "sum by (CLUSTER) (" + portUp() + " == bool 0)", links: links,
 	}
 }
 

@@ -41,6 +41,7 @@ job "consul_cluster_exporter" {
       user   = "65532:65532"
 
       config {
+        # Not published yet: build it from the Dockerfile, push it to your registry, and name it here.
         image        = "ghcr.io/zervigo/consul_cluster_exporter:1.0.0"
         network_mode = "host"
         ports        = ["http"]

@@ -25,6 +25,9 @@ import (
 // pictureVar is the environment variable with the folder for pictures; without it none are taken.
 const pictureVar = "PICTURES"
 
+// checkerVar is the environment variable with the path of axe-core, which checks accessibility.
+const checkerVar = "AXE"
+
 // Browser is a running Chromium.
 type Browser struct{ ctx context.Context }
 
@@ -57,11 +60,12 @@ type View struct {
 	Dark          bool
 }
 
-// Views of a desk, in the light and in the dark, and of a phone.
+// Views of a desk and of a phone, in the light and in the dark.
 var (
-	Desk  = View{Width: 1300, Height: 900}
-	Night = View{Width: 1300, Height: 900, Dark: true}
-	Phone = View{Width: 390, Height: 844}
+	Desk       = View{Width: 1280, Height: 900}
+	Night      = View{Width: 1280, Height: 900, Dark: true}
+	Phone      = View{Width: 390, Height: 844}
+	PhoneNight = View{Width: 390, Height: 844, Dark: true}
 )
 
 // Page is an open page.
@@ -146,7 +150,7 @@ func (p *Page) Complaints() []string {
 // Text returns what can be read on the page.
 func (p *Page) Text() string {
 	p.tb.Helper()
-	return Eval[string](p, `document.body?.innerText ?? ""`) // While the page reloads it has no body.
+	return Eval[string](p, `document.body.innerText`)
 }
 
 // Title returns the title of the window.
@@ -155,10 +159,16 @@ func (p *Page) Title() string {
 	return Eval[string](p, `document.title`)
 }
 
-// Eval evaluates a JavaScript expression in the page, as the browser's console does.
+// Eval evaluates a JavaScript expression in the page, as the browser's console does, and waits if it is a promise.
 func Eval[T any](p *Page, expression string) T {
 	p.tb.Helper()
-	return do(p, chromedp.Evaluate[T](expression))
+	return do(p, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+}
+
+// Press presses keys, such as kb.Tab, one after the other.
+func (p *Page) Press(keys string) {
+	p.tb.Helper()
+	do(p, chromedp.KeyEvent(keys))
 }
 
 // Picture saves a picture of the whole page if pictureVar is set.

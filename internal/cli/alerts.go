@@ -30,11 +30,10 @@ type alertsOptions struct {
 // alertsFlags declares a flag for each setting of the pack.
 func alertsFlags(cmd *kingpin.CmdClause, opts *alertsOptions) {
 	cmd.Flag("output-dir",
-		"Folder to write to: the rules, and the example for Alertmanager into a folder alertmanager below it. Default: "+
-			"the rules alone go to standard output, as one file.").StringVar(&opts.outputDir)
+		"Folder for the rules and, below it, Alertmanager's example. Default: only the rules, to standard output.").
+		StringVar(&opts.outputDir)
 	cmd.Flag("format",
-		"What to write: rules (for rule_files of Prometheus), prometheusrule (for the Prometheus Operator) or mixin "+
-			"(Jsonnet).").
+		"Format: rules (for rule_files), prometheusrule (for the Prometheus Operator), or mixin (Jsonnet).").
 		Default(alerts.FormatRules).StringVar(&opts.format)
 	opts.settings = make(map[string]*string)
 	for _, s := range alerts.Settings() {

@@ -113,12 +113,12 @@ func TestAlerts_OutputDir(t *testing.T) {
 	}
 	example := want[len(want)-1]
 	for _, amtool := range []string{"amtool", "amtool-0.25"} {
-		if out := harness.RunTool(t, amtool, "check-config", example); !strings.Contains(out, "3 receivers") {
-			t.Errorf("%s finds other than three receivers:\n%s", amtool, out)
+		if out := harness.RunTool(t, amtool, "check-config", example); !strings.Contains(out, "4 receivers") {
+			t.Errorf("%s finds other than four receivers:\n%s", amtool, out)
 		}
 	}
 	content := must.Get(os.ReadFile(example))(t)
-	if !strings.Contains(string(content), "group_by: [alertname, environment, dc]\n") {
+	if !strings.Contains(string(content), "group_by: [alertname, environment, dc, service_name, ") {
 		t.Errorf("Alertmanager groups by other labels than the rules:\n%s", content)
 	}
 }

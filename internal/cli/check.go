@@ -20,6 +20,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/inputs"
+	"github.com/zervigo/consul_cluster_exporter/internal/terminal"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
@@ -28,6 +29,10 @@ import (
 // checkOptions are the flags of the command that looks once.
 type checkOptions struct {
 	output     string
+	color      string
+	quiet      bool
+	watch      bool
+	interval   time.Duration
 	only       string
 	timeout    time.Duration
 	safeToStop string
@@ -58,9 +63,13 @@ const (
 
 // The formats of the output.
 const (
-	outputText = "text"
-	outputJSON = "json"
+	outputText   = "text"
+	outputJSON   = "json"
+	outputNagios = "nagios"
 )
+
+// minInterval is the shortest time between two looks of --watch: each costs Consul as much as a scrape.
+const minInterval = time.Second
 
 // checkPause is the time between two attempts of --wait.
 const checkPause = 2 * time.Second
@@ -73,8 +82,15 @@ func checkFlags(cmd *kingpin.CmdClause, opts *options) {
 		StringVar(&opts.memory.stateFile)
 	exporterFlags(cmd, &opts.memory)
 	c := &opts.check
-	cmd.Flag("output", "Format of the output: text or json.").
-		Default(outputText).EnumVar(&c.output, outputText, outputJSON)
+	cmd.Flag("output", "Format of the output: text, json, or nagios for a plugin of Nagios, Icinga and the like.").
+		Default(outputText).EnumVar(&c.output, outputText, outputJSON, outputNagios)
+	cmd.Flag("color", "When to use colors: always, never, or auto for terminals unless NO_COLOR is set.").
+		Default(string(terminal.ColorAuto)).
+		EnumVar(&c.color, string(terminal.ColorAuto), string(terminal.ColorAlways), string(terminal.ColorNever))
+	cmd.Flag("quiet", "Print one line: the verdict.").BoolVar(&c.quiet)
+	cmd.Flag("watch", "Look again every --interval and redraw, until Ctrl-C. The exit code is that of the last look.").
+		BoolVar(&c.watch)
+	cmd.Flag("interval", "Time between two looks of --watch.").Default("10s").DurationVar(&c.interval)
 	cmd.Flag("only", "Show and judge one part: cluster for Consul itself, or services for what is registered with it. "+
 		"Without it both are shown, and the exit code is that of the cluster.").EnumVar(&c.only, onlyCluster, onlyServices)
 	cmd.Flag("timeout", "How long to ask, in all; with --wait, each time. What is not known by then is left out.").
@@ -100,10 +116,33 @@ func (o *checkOptions) problems(ps *flagProblems) {
 	if o.only != "" && o.safeToStop != "" {
 		ps.note("--only", errors.New("--safe-to-stop asks about a server"))
 	}
+	if o.quiet && o.output != outputText {
+		ps.note("--quiet", fmt.Errorf("contradicts --output=%s", o.output))
+	}
+	if o.watch && o.output != outputText {
+		ps.note("--watch", fmt.Errorf("contradicts --output=%s", o.output))
+	}
+	if o.watch && (o.safeToStop != "" || o.release != "") {
+		ps.note("--watch", errors.New("shows the cluster; use --wait with --safe-to-stop and --release"))
+	}
+	if o.interval < minInterval {
+		ps.note("--interval", fmt.Errorf("%s is less than %s", o.interval, minInterval))
+	}
+	if o.output == outputNagios && (o.safeToStop != "" || o.release != "") {
+		ps.note("--output", errors.New("nagios is about the cluster; use the exit code of --safe-to-stop and --release"))
+	}
 	if o.wait > 0 && o.safeToStop == "" && o.release == "" {
 		ps.note("--wait", errors.New("there is nothing to wait for without --safe-to-stop"))
 	}
 	o.reserveOptions.problems(ps, o.safeToStop)
+}
+
+// found is what the command has found: its exit code, and what it prints in each format.
+type found struct {
+	code   int
+	json   any
+	text   func(p report)
+	nagios func() string // Nil if there is no such format.
 }
 
 // runCheck is the command: it returns the exit code.
@@ -114,8 +153,7 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 	memoryOpts := opts.memory.options(&problems, nil)
 	opts.memory.problems(&problems)
 	if err := errors.Join(problems...); err != nil {
-		complain(stderr, err)
-		return ExitUsage
+		return opts.check.refuse(err, stdout, stderr)
 	}
 	remembered, note := opts.memory.read(ctx, memoryOpts)
 	clusterOpts := valid.cluster()
@@ -124,43 +162,99 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 	defer c.Close()
 	reserver, err := newReserver(c, &opts.check)
 	if err != nil {
-		complain(stderr, err)
-		return ExitUsage
+		return opts.check.refuse(err, stdout, stderr)
 	}
-	var (
-		code  int
-		shown any
-		write func(io.Writer) error
-	)
-	switch {
-	case opts.check.release != "":
-		answer := waitForRelease(ctx, reserver, &opts.check, stderr)
-		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printRelease(w, &answer) }
-	case opts.check.safeToStop == "":
-		view := checkStatus(ctx, c, remembered, &opts.check)
-		if view.Memory = note; c.RemembersAnother() {
-			view.Memory = othersMemory
+	look := func() found {
+		if opts.check.release != "" {
+			return lookForRelease(ctx, reserver, &opts.check, stderr)
 		}
-		code, shown, write = LevelCodes[view.Level], view, func(w io.Writer) error { return printStatus(w, &view) }
-		if opts.check.only == onlyServices {
-			code, shown = LevelCodes[view.Services.Level], view.ServicesOnly()
-			write = func(w io.Writer) error { return printServices(w, &view) }
+		noteOf := func() string { // Whose memory it is turns out when Consul has answered.
+			if c.RemembersAnother() {
+				return othersMemory
+			}
+			return note
 		}
-	default:
-		answer := waitForStop(ctx, c, reserver, &opts.check, stderr)
-		if answer.Memory = note; c.RemembersAnother() {
-			answer.Memory = othersMemory
+		if opts.check.safeToStop != "" {
+			return lookForStop(ctx, c, reserver, &opts.check, noteOf, stderr)
 		}
-		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printAnswer(w, &answer) }
+		return lookAtStatus(ctx, c, remembered, &opts.check, noteOf)
 	}
-	if opts.check.output == outputJSON {
-		write = func(w io.Writer) error { return printJSON(w, shown) }
+	p := terminal.NewPrinter(stdout, terminal.Color(opts.check.color), terminal.Narrow)
+	var code int
+	if opts.check.watch {
+		code, err = watch(ctx, p, opts.check.interval, look)
+	} else {
+		what := look()
+		code, err = what.code, what.print(p, stdout, opts.check.output)
 	}
-	if err := write(stdout); err != nil {
+	if err != nil {
 		complain(stderr, fmt.Errorf("write: %w", err))
 		return ExitUnknown
 	}
 	return code
+}
+
+// print prints in a format.
+func (f *found) print(p *terminal.Printer, w io.Writer, output string) error {
+	switch output {
+	case outputJSON:
+		return printJSON(w, f.json)
+	case outputNagios:
+		_, err := io.WriteString(w, f.nagios())
+		return err
+	default:
+		f.text(report{p})
+		return p.Err()
+	}
+}
+
+// refuse says what is wrong with the flags, and returns the exit code.
+func (o *checkOptions) refuse(err error, stdout, stderr io.Writer) int {
+	if o.output == outputNagios { // It shows only what is on standard output.
+		complain(stdout, err)
+		return ExitUnknown
+	}
+	complain(stderr, err)
+	return ExitUsage
+}
+
+// lookAtStatus looks at the cluster. The note is about the memory.
+func lookAtStatus(
+	ctx context.Context, c *cluster.Cluster, remembered *memory.Memory, opts *checkOptions, note func() string,
+) found {
+	view := checkStatus(ctx, c, remembered, opts)
+	view.Memory = note()
+	if opts.only == onlyServices {
+		return found{
+			code: LevelCodes[view.Services.Level], json: view.ServicesOnly(),
+			text:   func(p report) { printServices(p, &view, opts.quiet) },
+			nagios: func() string { return nagiosServices(&view) },
+		}
+	}
+	return found{
+		code: LevelCodes[view.Level], json: view,
+		text:   func(p report) { printStatus(p, &view, opts.quiet) },
+		nagios: func() string { return nagiosStatus(&view) },
+	}
+}
+
+// lookForStop looks whether a server can be stopped. The note is about the memory.
+func lookForStop(
+	ctx context.Context, c *cluster.Cluster, r *reserver, opts *checkOptions, note func() string, stderr io.Writer,
+) found {
+	answer := waitForStop(ctx, c, r, opts, stderr)
+	answer.Memory = note()
+	return found{
+		code: answer.code(), json: answer, text: func(p report) { printAnswer(p, &answer, opts.quiet) },
+	}
+}
+
+// lookForRelease looks whether a server is back, so that its reservation can be released.
+func lookForRelease(ctx context.Context, r *reserver, opts *checkOptions, stderr io.Writer) found {
+	answer := waitForRelease(ctx, r, opts, stderr)
+	return found{
+		code: answer.code(), json: answer, text: func(p report) { printRelease(p, &answer, opts.quiet) },
+	}
 }
 
 // LevelCodes are the exit codes.
@@ -211,7 +305,7 @@ func (a *stopAnswer) code() int { return answerCodes[a.Answer] }
 func waitForStop(
 	ctx context.Context, c *cluster.Cluster, r *reserver, opts *checkOptions, stderr io.Writer,
 ) (answer stopAnswer) {
-	waitUntil(ctx, opts.wait, stderr, func() (done bool, why string) {
+	waitUntil(ctx, opts, stderr, func() (done bool, why string) {
 		answer = checkStop(ctx, c, r, opts)
 		return answer.code() == ExitSafe, cmp.Or(answer.Error, strings.Join(answer.Reasons, " "))
 	})
@@ -219,8 +313,8 @@ func waitForStop(
 }
 
 // waitUntil asks until that is done, or until the time to wait is over.
-func waitUntil(ctx context.Context, wait time.Duration, stderr io.Writer, ask func() (done bool, why string)) {
-	deadline := time.Now().Add(wait)
+func waitUntil(ctx context.Context, opts *checkOptions, stderr io.Writer, ask func() (done bool, why string)) {
+	deadline := time.Now().Add(opts.wait)
 	said := ""
 	for {
 		began := time.Now()
@@ -230,7 +324,7 @@ func waitUntil(ctx context.Context, wait time.Duration, stderr io.Writer, ask fu
 		}
 		if why != said {
 			said = why
-			printWaiting(stderr, began, why)
+			printWaiting(stderr, terminal.Color(opts.color), began, why)
 		}
 		select {
 		case <-time.After(checkPause):
@@ -280,7 +374,7 @@ func (a *releaseAnswer) code() int { return answerCodes[a.Answer] }
 
 // waitForRelease tries to release the server's reservation until the server is back, or until the time to wait is over.
 func waitForRelease(ctx context.Context, r *reserver, opts *checkOptions, stderr io.Writer) (answer releaseAnswer) {
-	waitUntil(ctx, opts.wait, stderr, func() (done bool, why string) {
+	waitUntil(ctx, opts, stderr, func() (done bool, why string) {
 		answer = releaseAnswer{Time: time.Now().Truncate(time.Millisecond), Server: opts.release}
 		var err error
 		if answer.Answer, answer.Reason, err = r.back(ctx, opts.release); err != nil {

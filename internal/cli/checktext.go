@@ -22,8 +22,8 @@ import (
 // indent is before each row of a table.
 const indent = "  "
 
-// dash stands for what is not known or does not exist.
-const dash = "-"
+// dash stands for what is not known or does not exist, and manyNumbers for the number of ports if it differs.
+const dash, manyNumbers = "-", "*"
 
 // styles are how levels, severities and the states of ports look.
 var (
@@ -53,31 +53,36 @@ var (
 type row = []terminal.Cell
 
 // printStatus prints the verdicts first, then what is wrong, and then what is known. The first line is Consul's own
-// verdict: Nagios and its like show no more.
-func printStatus(w io.Writer, v *status.View) error {
-	p := report{terminal.NewPrinter(w)}
-	p.verdict(v.Level, v.Verdict)
+// verdict, which is all that is printed if quiet.
+func printStatus(p report, v *status.View, quiet bool) {
+	p.verdict(v.Level, v.Problems, v.Verdict, quiet)
+	if quiet {
+		return
+	}
+	if v.Remedy != "" {
+		p.Line(plain(indent), plain(v.Remedy))
+	}
 	if v.Services != nil {
-		p.verdict(v.Services.Level, servicesVerdict(v.Services))
+		p.verdict(v.Services.Level, v.Services.Problems, servicesVerdict(v.Services), quiet)
 	}
 	p.section("Problems", problemRows(v.Problems))
 	if v.Services != nil {
 		p.section("Problems of services", problemRows(v.Services.Problems))
 	}
-	p.section("Ports: milliseconds to answer", portRows(v.Matrix()))
+	matrix := v.Matrix()
+	p.grid("Ports: milliseconds to answer", portRows(matrix), portMarks(matrix))
 	p.section("Why ports do not answer, or are not asked", troubleRows(v.PortTroubles()))
-	p.section("Raft", raftRows(v.Servers))
+	p.grid("Raft", raftRows(v.Servers), raftMarks(v.Servers))
 	p.section("Also", summaryRows(v))
-	return p.Err()
 }
 
-// printServices prints the part about services.
-func printServices(w io.Writer, v *status.View) error {
-	p := report{terminal.NewPrinter(w)}
-	p.verdict(v.Services.Level, servicesVerdict(v.Services))
-	p.section("Problems of services", problemRows(v.Services.Problems))
-	p.section("Also", summaryRows(v))
-	return p.Err()
+// printServices prints the part about services; only the verdict if quiet.
+func printServices(p report, v *status.View, quiet bool) {
+	p.verdict(v.Services.Level, v.Services.Problems, servicesVerdict(v.Services), quiet)
+	if !quiet {
+		p.section("Problems of services", problemRows(v.Services.Problems))
+		p.section("Also", summaryRows(v))
+	}
 }
 
 // servicesVerdict is a verdict that says what it is about.
@@ -86,8 +91,17 @@ func servicesVerdict(s *status.ServicesStatus) string { return "Services: " + s.
 // report prints what was found.
 type report struct{ *terminal.Printer }
 
-func (p report) verdict(level status.Level, verdict string) {
-	p.Line(styled(string(level), levelStyles[level]), plain("  "), styled(verdict, terminal.Bold))
+func (p report) verdict(level status.Level, problems []status.Problem, verdict string, oneLine bool) {
+	p.sentence(styled(string(level), levelStyles[status.Tone(level, problems)]), verdict, oneLine)
+}
+
+// sentence prints a word and what it is about, on one line however long that is, if wanted.
+func (p report) sentence(word terminal.Cell, text string, oneLine bool) {
+	cells := row{word, plain("  "), styled(text, terminal.Bold)}
+	if oneLine {
+		cells = append(cells, plain("")) // Only the last cell is wrapped.
+	}
+	p.Line(cells...)
 }
 
 // section prints a table, if there is anything in it.
@@ -96,6 +110,20 @@ func (p report) section(title string, rows []row) {
 		p.Line()
 		p.Line(styled(title, terminal.Bold))
 		p.Table(indent, rows)
+	}
+}
+
+// grid prints a table, if there is anything in it, and what the marks in it mean.
+func (p report) grid(title string, rows, marks []row) {
+	if len(rows) == 0 {
+		return
+	}
+	p.Line()
+	p.Line(styled(title, terminal.Bold))
+	p.Grid(indent, rows)
+	if len(marks) > 0 {
+		p.Line()
+		p.Table(indent, marks)
 	}
 }
 
@@ -129,7 +157,7 @@ func portRows(m status.Matrix) []row {
 	}
 	numbers, names, variants := []string{""}, []string{""}, []string{""}
 	for _, c := range m.Columns {
-		number := "*"
+		number := manyNumbers
 		if c.Number > 0 {
 			number = strconv.Itoa(c.Number)
 		}
@@ -150,6 +178,24 @@ func portRows(m status.Matrix) []row {
 	return rows
 }
 
+// portMarks explain what is in the table of ports, except for numbers.
+func portMarks(m status.Matrix) []row {
+	var rows []row
+	for _, meaning := range m.Meanings() {
+		rows = append(rows, mark(styled(string(meaning.State), portStyles[meaning.State]), meaning.Text))
+	}
+	if slices.ContainsFunc(m.Rows, func(r status.Row) bool { return slices.Contains(r.Ports, nil) }) {
+		rows = append(rows, mark(plain(dash), "no such port"))
+	}
+	if slices.ContainsFunc(m.Columns, func(c status.Column) bool { return c.Number == 0 }) {
+		rows = append(rows, mark(plain(manyNumbers), "the number differs or is unknown"))
+	}
+	return rows
+}
+
+// mark explains a mark.
+func mark(cell terminal.Cell, meaning string) row { return row{cell, styled(meaning, terminal.Dim)} }
+
 // columnName is a short name of the protocol in the column, and what distinguishes it from the same on another port.
 func columnName(c status.Column) (name, variant string) {
 	name, tls := strings.CutSuffix(strings.TrimPrefix(string(c.Protocol), "serf_"), "_tls")
@@ -168,18 +214,10 @@ func portCell(p *status.PortStatus) terminal.Cell {
 	case p == nil:
 		return styled(dash, terminal.Dim)
 	case p.State == verdict.PortUp:
-		return styled(milliseconds(p.Seconds), portStyles[p.State])
+		return styled(wording.Milliseconds(p.Seconds), portStyles[p.State])
 	default:
 		return styled(string(p.State), portStyles[p.State])
 	}
-}
-
-func milliseconds(seconds float64) string {
-	ms, digits := seconds*1000, 0
-	if ms < 9.95 {
-		digits = 1
-	}
-	return strconv.FormatFloat(ms, 'f', digits, 64)
 }
 
 // troubleRows say for each server why its ports do not answer, or are not asked.
@@ -221,8 +259,33 @@ func raftRows(servers []status.ServerStatus) []row {
 		rows = append(rows, row{
 			plain(s.Name), plain(vote), stateCell(s.RaftState), known(s.HasLeader, leader),
 			known(s.Term, number), known(s.LastLogIndex, number), known(s.LogLag, number),
-			known(s.LastContactSeconds, contact), known(s.AutopilotHealthy, health),
+			known(s.LastContactSeconds, lastContact), known(s.AutopilotHealthy, health),
 		})
+	}
+	return rows
+}
+
+// raftMarks explain what is in the table about Raft, except for numbers and Raft's own words.
+func raftMarks(servers []status.ServerStatus) []row {
+	var rows []row
+	for _, how := range []struct {
+		how     cluster.Departure
+		meaning string
+	}{
+		{cluster.DepartureLeft, "left the cluster in order"},
+		{cluster.DepartureRemoved, "no longer part of the cluster: it failed before"},
+		{cluster.DepartureGone, "no longer part of the cluster, not known how"},
+	} {
+		if slices.ContainsFunc(servers, func(s status.ServerStatus) bool {
+			return s.Missing != nil && s.Missing.How == how.how
+		}) {
+			rows = append(rows, mark(plain(string(how.how)), how.meaning))
+		}
+	}
+	for _, r := range raftRows(servers) {
+		if slices.ContainsFunc(r, func(c terminal.Cell) bool { return c.Text == dash }) {
+			return append(rows, mark(plain(dash), "unknown"))
+		}
 	}
 	return rows
 }
@@ -250,13 +313,8 @@ func known[T any](value *T, cell func(T) terminal.Cell) terminal.Cell {
 
 func number(n uint64) terminal.Cell { return plain(strconv.FormatUint(n, 10)) }
 
-// contact is how long ago the server heard of the leader.
-func contact(seconds float64) terminal.Cell {
-	if seconds == 0 {
-		return plain("0 ms")
-	}
-	return plain(milliseconds(seconds) + " ms")
-}
+// lastContact is how long ago the server heard of the leader.
+func lastContact(seconds float64) terminal.Cell { return plain(wording.Milliseconds(seconds) + " ms") }
 
 func health(healthy bool) terminal.Cell {
 	if !healthy {
@@ -365,22 +423,25 @@ func cause(reason string) string {
 	return reason
 }
 
-// printAnswer prints whether the server can be stopped, and why.
-func printAnswer(w io.Writer, a *stopAnswer) error {
-	p := terminal.NewPrinter(w)
-	say := func(word string, style terminal.Style, text string) {
-		p.Line(styled(word, style), plain("  "), styled(text, terminal.Bold))
-	}
+// printAnswer prints whether the server can be stopped, and why; on one line if quiet.
+func printAnswer(p report, a *stopAnswer, quiet bool) {
+	var text string
+	word := styled(string(a.Answer), terminal.Cyan)
 	switch {
 	case a.Error != "":
-		say(string(a.Answer), terminal.Cyan, "Cannot tell: "+a.Error)
+		text = "Cannot tell: " + a.Error
 	case a.Answer == verdict.AnswerUnknown:
-		say(string(a.Answer), terminal.Cyan, "Cannot tell whether "+a.Server+" can be stopped.")
+		text = "Cannot tell whether " + a.Server + " can be stopped."
 	case a.Safe:
-		say("yes", terminal.Green, a.Server+" can be stopped.")
+		word, text = styled("yes", terminal.Green), a.Server+" can be stopped."
 	default:
-		say("no", terminal.Alarm, a.Server+" must not be stopped now.")
+		word, text = styled("no", terminal.Alarm), a.Server+" must not be stopped now."
 	}
+	if quiet {
+		p.sentence(word, strings.Join(append([]string{text}, a.Reasons...), " "), quiet)
+		return
+	}
+	p.sentence(word, text, quiet)
 	for _, reason := range a.Reasons {
 		p.Line(plain(indent), plain(reason))
 	}
@@ -390,25 +451,22 @@ func printAnswer(w io.Writer, a *stopAnswer) error {
 	if a.Memory != "" {
 		p.Line(plain(indent), styled("Memory: "+a.Memory, terminal.Dim))
 	}
-	return p.Err()
 }
 
-// printRelease prints whether a reservation is released.
-func printRelease(w io.Writer, a *releaseAnswer) error {
-	p := terminal.NewPrinter(w)
-	word, style, text := "released", terminal.Green, a.Server+" is back: "+a.Reason+"."
+// printRelease prints whether a reservation is released; on one line if quiet.
+func printRelease(p report, a *releaseAnswer, quiet bool) {
+	word, text := styled("released", terminal.Green), a.Server+" is back: "+a.Reason+"."
 	switch a.Answer {
 	case verdict.AnswerNo:
-		word, style, text = "no", terminal.Alarm, a.Server+" is not back: "+a.Reason+"."
+		word, text = styled("no", terminal.Alarm), a.Server+" is not back: "+a.Reason+"."
 	case verdict.AnswerUnknown:
-		word, style, text = "unknown", terminal.Cyan, "Cannot tell whether "+a.Server+" is back: "+a.Reason
+		word, text = styled("unknown", terminal.Cyan), "Cannot tell whether "+a.Server+" is back: "+a.Reason
 	}
-	p.Line(styled(word, style), plain("  "), styled(text, terminal.Bold))
-	return p.Err()
+	p.sentence(word, text, quiet)
 }
 
 // printWaiting prints what is waited for.
-func printWaiting(w io.Writer, at time.Time, why string) {
-	p := terminal.NewPrinter(w)
+func printWaiting(w io.Writer, color terminal.Color, at time.Time, why string) {
+	p := terminal.NewPrinter(w, color, terminal.Narrow)
 	p.Line(styled(at.Format(time.TimeOnly)+"  waiting: ", terminal.Dim), plain(why))
 }

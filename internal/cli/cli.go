@@ -7,6 +7,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -35,7 +36,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return runExporter(ctx, opts, stdout, stderr)
 	case commandCheck:
 		return runCheck(ctx, opts, stdout, stderr)
-	case commandResponder:
+	case commandResponderRun, commandResponderTest:
 		return runResponder(ctx, opts, stdout, stderr)
 	case commandAlerts:
 		err = writeAlerts(&opts.alerts, stdout)
@@ -43,6 +44,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = writeDashboards(opts.dashboards, stdout)
 	case commandForget:
 		err = opts.memory.forgetServer(stdout)
+	case commandVersion:
+		_, err = fmt.Fprintln(stdout, versionText())
 	case commandHealthcheck:
 		err = healthcheck(ctx, opts.healthcheck, stdout)
 	}

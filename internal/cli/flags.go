@@ -17,7 +17,6 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
@@ -26,6 +25,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/config"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
@@ -33,6 +33,7 @@ import (
 // options are the command and the flags as they were given.
 type options struct {
 	command     string
+	helpAll     bool
 	alerts      alertsOptions
 	check       checkOptions
 	responder   responderOptions
@@ -71,7 +72,7 @@ type consistencyFlags struct {
 // check reports when the two contradict each other.
 func (f consistencyFlags) check() error {
 	if f.requireConsistent && f.allowStale && f.staleAsked {
-		return errors.New("the two contradict each other, leave out one of them")
+		return errors.New("the two contradict each other; want one of them")
 	}
 	return nil
 }
@@ -97,55 +98,52 @@ const (
 	commandHealthcheck = "healthcheck"
 	commandResponder   = "responder"
 	commandForget      = "forget"
+	commandVersion     = "version"
 )
 
 // App is the command line as it is declared, for what describes it.
 func App() *kingpin.Application { return newApp(&options{}) }
 
 // newApp declares all commands and flags. Each flag can be set by an environment variable with the prefix
-// CONSUL_CLUSTER_EXPORTER_.
+// CONSUL_CLUSTER_EXPORTER_, or CONSUL_RESPONDER_ for the responder.
 func newApp(opts *options) *kingpin.Application {
 	app := kingpin.New(Name, "Prometheus exporter for HashiCorp Consul clusters: asks every server on its own ports.")
-	app.HelpFlag.Short('h')
-	app.Version(strings.TrimSpace(version.Print(Name)))
+	app.HelpFlag.Short('h').Help("Show this help.")
+	app.Flag("help-all", "Show all flags of the exporter, in groups.").BoolVar(&opts.helpAll)
+	app.Version(versionText())
 	app.DefaultEnvars()
 	app.UsageTemplate(usageTemplate)
+	app.UsageFuncs(helpFuncs)
 	defer nameValues(app) // When it has all flags.
 	opts.module = config.DefaultModule()
 	serveFlags(app.Command(commandServe, "Run the exporter. This is what happens without a command.").Default(), opts)
 	checkFlags(app.Command(commandCheck,
-		"Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
-	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."),
-		&opts.alerts)
-	dashboardsFlags(app.Command(commandDashboards, "Write the dashboards for Grafana."), &opts.dashboards)
+		"Look once, and say how the cluster is or whether a server can be stopped. The exit code says so, too."), opts)
+	alertsFlags(app.Command(commandAlerts, "Write rules and alerts for Prometheus. Thresholds are flags."), &opts.alerts)
+	dashboardsFlags(app.Command(commandDashboards, "Write dashboards for Grafana."), &opts.dashboards)
 	responderFlags(app.Command(commandResponder,
-		"Let chosen alerts trigger chosen actions on Consul, when the quorum can afford it. A process of its own, with a "+
-			"token that may write."), opts)
+		"Let chosen alerts trigger chosen actions on Consul. It acts only when the quorum can afford it, and is a process "+
+			"of its own, with a token that may write."), opts)
 	healthcheckFlags(app.Command(commandHealthcheck,
-		"Ask a running exporter whether it is healthy, for images without a shell, and say so in the exit code."),
+		"Ask a running exporter whether it is healthy. The exit code says so; for images without a shell."),
 		&opts.healthcheck)
 	forgetFlags(app.Command(commandForget,
-		"Have the exporter stop missing a server that is gone for good, such as one that was not replaced."), &opts.memory)
+		"Have the exporter stop missing a server. For one that is gone for good and was not replaced."), &opts.memory)
+	app.Command(commandVersion, "Show the version.")
 	return app
 }
-
-// usageTemplate is kingpin's own, but that it shows the flags of the default command also when no command is named.
-var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .App.Commands -}}",
-	`{{else if .App.Commands -}}
-{{range .App.Commands}}{{if .Default}}Flags of {{.Name}}, which is the default command:
-{{.Flags|FlagsToTwoColumns|FormatTwoColumns}}
-{{end}}{{end -}}`, 1)
 
 // agentFlags declares the flags that say how to reach Consul and how to probe it. Those about the agent default to
 // the variables of Consul's own CLI.
 func agentFlags(app *kingpin.CmdClause, opts *options) {
+	usual := defaultServer(app.FullCommand())
 	server := app.Flag("consul.server",
-		"Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Can be repeated, "+
-			"or be a list with commas: the first agent that answers usefully is used. All share the other flags. Default also "+
-			"from CONSUL_HTTP_ADDR.").
-		Default(defaultServer())
+		"Address of a Consul agent's HTTP API: a URL with http, https, or unix:///path, or host:port. Can be repeated, or "+
+			"separated by commas: the first agent that answers usefully is used. Also "+
+			variableFor(app.FullCommand(), "CONSUL_HTTP_ADDR")+".").
+		Default(usual)
 	server.SetValue((*commaList)(&opts.consulServers))
-	if shown := redact.Text(defaultServer()); shown != defaultServer() {
+	if shown := redact.Text(usual); shown != usual {
 		server.PlaceHolder(shown) // The help has the default.
 	}
 	moduleFlags(app, opts, false, "")
@@ -164,13 +162,13 @@ func moduleFlags(app *kingpin.CmdClause, opts *options, serveOnly bool, prefixes
 }
 
 func moduleFlag(app *kingpin.CmdClause, o *config.Option) {
-	variable, negated := strings.CutSuffix(o.Env, "=false")
+	variable, negated := strings.CutSuffix(variableFor(app.FullCommand(), o.Env), "=false")
 	usual := cmp.Or(os.Getenv(variable), o.Default)
 	if negated {
 		value, err := strconv.ParseBool(os.Getenv(variable))
 		usual = strconv.FormatBool(err == nil && !value)
 	}
-	flag := app.Flag(o.Flag, o.Help)
+	flag := app.Flag(o.Flag, strings.ReplaceAll(o.Help, "CONSUL_", variableFor(app.FullCommand(), "CONSUL_")))
 	if usual != "" {
 		flag.Default(usual)
 	}
@@ -193,20 +191,19 @@ func moduleFlag(app *kingpin.CmdClause, o *config.Option) {
 // serveFlags declares the flags of the exporter. Those that consul_exporter has mean the same.
 func serveFlags(app *kingpin.CmdClause, opts *options) {
 	agentFlags(app, opts)
-	app.Flag("consul.allow_stale", "Let any server answer for catalog, sessions and KV, also without a leader.").
+	app.Flag("consul.allow_stale", "Let any server answer for catalog, sessions, and KV, even without a leader.").
 		Default("true").IsSetByUser(&opts.consistency.staleAsked).BoolVar(&opts.consistency.allowStale)
 	app.Flag("consul.require_consistent",
-		"Have the leader answer for catalog, sessions and KV, after it has made sure that it is the leader. Contradicts "+
-			"--consul.allow_stale.").
+		"Let only a confirmed leader answer for catalog, sessions, and KV. Not with --consul.allow_stale.").
 		BoolVar(&opts.consistency.requireConsistent)
 	moduleFlags(app, opts, true, "consul.", "kv.", "meta.")
 
 	memoryFlags(app, &opts.memory)
 	app.Flag("state.file",
-		"File that keeps what is remembered of the cluster's servers across restarts. Default: none.").
+		"File that keeps the exporter's memory of servers across restarts. Default: none.").
 		StringVar(&opts.memory.stateFile)
 
-	app.Flag("config.file", "File with modules for /probe; see docs/config.example.yml. Read again at SIGHUP.").
+	app.Flag("config.file", "File with modules for /probe; see docs/config.example.yml. Reloaded at SIGHUP.").
 		StringVar(&opts.configFile)
 	app.Flag("config.check", "Check the flags and the configuration file, say what is wrong with them, and exit.").
 		BoolVar(&opts.configCheck)
@@ -215,23 +212,25 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 	app.Flag("web.telemetry-path", "Path of the metrics.").
 		Default("/metrics").StringVar(&opts.handler.TelemetryPath)
 	app.Flag("web.scrape-timeout-offset",
-		"What to take off the time that Prometheus grants a scrape, for the way there and back.").
+		"How long before Prometheus's scrape timeout to respond.").
 		Default("500ms").DurationVar(&opts.handler.TimeoutOffset)
 	app.Flag("web.max-requests",
-		"How many scrapes of Consul may be under way at one time, for all clients and targets together; 0 means any number. "+
-			"Requests that share a scrape count as one.").
+		"Scrapes of Consul at the same time, for all clients and targets; 0 is no limit. Shared scrapes count once.").
 		Default("200").IntVar(&opts.handler.MaxRequests)
 	app.Flag("web.enable-pprof", "Serve profiles of the exporter at /debug/pprof/.").
 		BoolVar(&opts.handler.EnablePprof)
-	app.Flag("web.enable-lifecycle", "Let POST /-/reload read the configuration file again.").
+	app.Flag("web.enable-lifecycle", "Let POST /-/reload reload the configuration file.").
 		BoolVar(&opts.handler.EnableLifecycle)
 
+	app.Flag("web.prometheus-url",
+		"Address of Prometheus, such as http://localhost:9090, to which the status page has links. Default: none.").
+		StringVar(&opts.handler.PrometheusURL)
+
 	app.Flag("responder.url",
-		"Address of a running responder, such as http://localhost:9108, whose latest decisions the status page shows. "+
-			"Default: none.").
+		"Responder whose latest decisions the status page shows, such as http://localhost:9108. Default: none.").
 		StringVar(&opts.handler.Responder.URL)
 	app.Flag("responder.secret-file",
-		"File with the secret that the responder wants to know; read again when it changes.").
+		"File with the responder's secret.").
 		StringVar(&opts.responderSecretFile)
 
 	logFlags(app, opts)
@@ -268,10 +267,35 @@ func (l *commaList) Set(s string) error {
 // IsCumulative is how kingpin knows that the flag is repeatable.
 func (*commaList) IsCumulative() bool { return true }
 
+// responderVariables is the prefix of the environment variables of the responder. It shares none with the exporter,
+// which must not have its token, so that one file of variables can be for both.
+const responderVariables = "CONSUL_RESPONDER_"
+
+// variableFor returns the environment variable that stands in a command for one of Consul's CLI.
+func variableFor(command, variable string) string {
+	own, ok := strings.CutPrefix(variable, "CONSUL_")
+	if ok && strings.HasPrefix(command, commandResponder) {
+		return responderVariables + own
+	}
+	return variable
+}
+
+// nameVariables gives the flags of the responder variables of their own.
+func nameVariables(cmd *kingpin.CmdClause) {
+	for _, f := range cmd.Model().Flags {
+		cmd.GetFlag(f.Name).Envar(responderVariables + flagVariable(f.Name))
+	}
+}
+
+// flagVariable is what the name of a flag is in the names of variables.
+func flagVariable(name string) string {
+	return strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(name))
+}
+
 // defaultServer is the address in the environment of Consul's CLI, or consul_exporter's default.
-func defaultServer() string {
-	address := cmp.Or(os.Getenv("CONSUL_HTTP_ADDR"), "http://localhost:8500")
-	if ssl, err := strconv.ParseBool(os.Getenv("CONSUL_HTTP_SSL")); err == nil && ssl {
+func defaultServer(command string) string {
+	address := cmp.Or(os.Getenv(variableFor(command, "CONSUL_HTTP_ADDR")), "http://localhost:8500")
+	if ssl, err := strconv.ParseBool(os.Getenv(variableFor(command, "CONSUL_HTTP_SSL"))); err == nil && ssl {
 		address = "https://" + strings.TrimPrefix(address, "http://")
 	}
 	return address
@@ -291,8 +315,19 @@ func parse(args []string, stdout, stderr io.Writer) (opts *options, code int, do
 	var err error
 	opts.command, err = app.Parse(args)
 	if err != nil && !done {
-		complain(stderr, fmt.Errorf("%w, try --help", err))
-		return nil, usageCode(app, args), true
+		code = usageCode(app, args)
+		if code == ExitUnknown {
+			stderr = stdout // Nagios shows nothing else.
+		}
+		complain(stderr, explain(app, args, err))
+		return nil, code, true
+	}
+	if opts.helpAll && !done {
+		if err := showHelpAll(app, args); err != nil {
+			complain(stderr, err)
+			return nil, 1, true
+		}
+		return nil, 0, true
 	}
 	if command := app.GetCommand(opts.command); command != nil {
 		opts.handler.Flags = changedFlags(command)
@@ -300,13 +335,18 @@ func parse(args []string, stdout, stderr io.Writer) (opts *options, code int, do
 	return opts, code, done
 }
 
-// usageCode is the exit code after bad flags. That of the command check must not be one of its verdicts.
+// usageCode is the exit code after bad flags. That of the command check must not be one of its verdicts, but Nagios
+// takes no others.
 func usageCode(app *kingpin.Application, args []string) int {
-	if parsed, _ := app.ParseContext(args); parsed != nil && parsed.SelectedCommand != nil &&
-		parsed.SelectedCommand.FullCommand() == commandCheck {
+	parsed, _ := app.ParseContext(args)
+	switch {
+	case parsed == nil || parsed.SelectedCommand == nil || parsed.SelectedCommand.FullCommand() != commandCheck:
+		return 1
+	case strings.Contains(strings.Join(args, "="), "--output="+outputNagios):
+		return ExitUnknown
+	default:
 		return ExitUsage
 	}
-	return 1
 }
 
 // changedFlags returns the flags of a command that differ from their defaults. There are no secrets among them:
@@ -335,6 +375,7 @@ var valueNames = []struct{ suffix, name string }{
 	{"file", "FILE"},
 	{"output-dir", "FOLDER"},
 	{"url", "URL"},
+	{"exporter", "URL"},
 	{"filter", "REGEXP"},
 	{"protocols", "LIST"},
 	{"prefix", "PREFIX"},
@@ -342,6 +383,9 @@ var valueNames = []struct{ suffix, name string }{
 	{"disable", "ALERT"},
 	{"severity", "ALERT=SEVERITY"},
 	{"for", "ALERT=DURATION"},
+	{"only", "PART"},
+	{"safe-to-stop", "SERVER"},
+	{"release", "SERVER"},
 	{"label", "LABEL=VALUE"},
 	{"", "NAME"},
 }
@@ -380,9 +424,8 @@ type validOptions struct {
 // jointFlags are the flags to name in a problem with a key of config.Module that several flags fill together.
 var jointFlags = map[string]string{
 	"tls":           tlsFlags,
-	"tls.ca_file":   tlsFlags,
-	"tls.ca_path":   tlsFlags,
-	"tls.cert_file": tlsFlags,
+	"tls.ca_path":   "CONSUL_CAPATH",
+	"tls.cert_file": "--consul.cert-file, --consul.key-file",
 	"basic_auth":    "CONSUL_HTTP_AUTH",
 	"rpc":           "--rpc.ca-file, --rpc.cert-file, --rpc.key-file",
 	"rpc.cert_file": "--rpc.cert-file, --rpc.key-file",
@@ -411,8 +454,18 @@ func (ps *flagProblems) note(flag string, err error) {
 		return
 	}
 	for line := range strings.Lines(err.Error()) {
-		*ps = append(*ps, fmt.Errorf("%s: %s", flag, strings.TrimSpace(line)))
+		problem := fmt.Errorf("%s: %s", flag, strings.TrimSpace(line))
+		*ps = append(*ps, wording.WithExample(problem, exampleOf(flag)))
 	}
+}
+
+// noteFile is for the file of --config.file. If it can be read, its errors name the file and the key.
+func (ps *flagProblems) noteFile(path string, err error) {
+	if err == nil || strings.HasPrefix(err.Error(), path+": ") {
+		*ps = append(*ps, err)
+		return
+	}
+	ps.note("--config.file", err)
 }
 
 // validate checks all options of the exporter. The error has all problems, one in a line, each with its flag.
@@ -429,16 +482,20 @@ func (o *options) validate(logger log.Logger) (*validOptions, error) {
 		problems.note("--web.max-requests", fmt.Errorf("%d is less than 0", n))
 	}
 	problems.note("--web.telemetry-path", web.ValidateTelemetryPath(o.handler.TelemetryPath))
+	if address := o.handler.PrometheusURL; address != "" {
+		problems.note("--web.prometheus-url", web.ValidatePrometheusURL(address))
+	}
 	problems.note("--web.config.file", validateWebConfig(*o.web.WebConfigFile))
+	problems.note("--web.listen-address", validateListen(o.web))
 	if len(module.Collectors) == 0 {
-		problems.note("--collector.*", errors.New("all collectors are switched off"))
+		problems.note("--collector.*", errors.New("all collectors are switched off; want for example --collector.raft"))
 	}
 	o.validateResponderToShow(&problems, logger)
 	s.memory = o.memory.options(&problems, logger)
 	if o.configFile != "" {
 		var err error
 		s.modules, err = config.Open(o.configFile, func(p config.Problem) { warn(p.Key, p.Err) })
-		problems = append(problems, err) // Names the file itself.
+		problems.noteFile(o.configFile, err)
 	}
 	return s, errors.Join(problems...)
 }
@@ -484,9 +541,10 @@ func (o *validOptions) cluster() cluster.Options {
 // agentModule returns the module that the flags of agentFlags and the environment fill together.
 func (o *options) agentModule() config.Module {
 	m := o.module
-	m.TLS.CAPath = os.Getenv("CONSUL_CAPATH")
-	m.Token = config.Secret(strings.TrimSpace(os.Getenv("CONSUL_HTTP_TOKEN")))
-	m.BasicAuth.UserPassword = config.Secret(os.Getenv("CONSUL_HTTP_AUTH"))
+	value := func(variable string) string { return os.Getenv(variableFor(o.command, variable)) }
+	m.TLS.CAPath = value("CONSUL_CAPATH")
+	m.Token = config.Secret(strings.TrimSpace(value("CONSUL_HTTP_TOKEN")))
+	m.BasicAuth.UserPassword = config.Secret(value("CONSUL_HTTP_AUTH"))
 	return m
 }
 

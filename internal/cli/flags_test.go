@@ -5,6 +5,7 @@ package cli
 
 import (
 	"bytes"
+	"io"
 	"maps"
 	"reflect"
 	"slices"
@@ -125,6 +126,95 @@ func TestEnvironment(t *testing.T) {
 	flags := parsed(t, "--consul.server=http://flag:8500", "--consul.server=b:1,c:2")
 	if got := joinedServers(flags); got != "http://flag:8500,b:1,c:2" {
 		t.Errorf("server is %q; want what the flag says", got)
+	}
+}
+
+// No variable means something to both the exporter and the responder, which needs another token.
+func TestEnvironment_Responder(t *testing.T) {
+	envars := func(command string) (names []string) {
+		for _, f := range App().GetCommand(command).Model().Flags {
+			names = append(names, f.Envar)
+		}
+		return names
+	}
+	exporters := envars(commandServe)
+	for _, name := range envars(commandResponder) {
+		if !strings.HasPrefix(name, responderVariables) || slices.Contains(exporters, name) {
+			t.Errorf("the responder has the variable %q; want one of its own", name)
+		}
+	}
+	for name, value := range map[string]string{
+		"CONSUL_HTTP_ADDR": "exporters:1", "CONSUL_HTTP_TOKEN": "exporters", "CONSUL_HTTP_AUTH": "exporters:password",
+		"CONSUL_HTTP_SSL": "true", "CONSUL_CACERT": "/exporters", "CONSUL_CAPATH": "/exporters",
+		"CONSUL_CLUSTER_EXPORTER_CONFIG_FILE": "/exporters", "CONSUL_CLUSTER_EXPORTER_LOG_LEVEL": "debug",
+	} {
+		t.Setenv(name, value)
+	}
+	opts := parsed(t, commandResponder)
+	want := config.DefaultModule()
+	if diff := cmp.Diff(want, opts.agentModule()); diff != "" || joinedServers(opts) != "http://localhost:8500" ||
+		opts.responder.configFile != "" || opts.logLevel != "info" {
+		t.Errorf("what is for the exporter is for the responder, too: %q, %q, log %s (-want +got):\n%s",
+			joinedServers(opts), opts.responder.configFile, opts.logLevel, diff)
+	}
+	for name, value := range map[string]string{
+		"CONSUL_RESPONDER_HTTP_ADDR": "own:1", "CONSUL_RESPONDER_HTTP_TOKEN": "own", "CONSUL_RESPONDER_HTTP_SSL": "true",
+		"CONSUL_RESPONDER_HTTP_AUTH": "own:password", "CONSUL_RESPONDER_CACERT": "/ca", "CONSUL_RESPONDER_CAPATH": "/path",
+		"CONSUL_RESPONDER_HTTP_SSL_VERIFY": "false", "CONSUL_RESPONDER_CONFIG_FILE": "/own",
+	} {
+		t.Setenv(name, value)
+	}
+	opts = parsed(t, commandResponder)
+	want.Token, want.BasicAuth.UserPassword = "own", "own:password"
+	want.TLS = config.TLS{CAFile: "/ca", CAPath: "/path", Insecure: true}
+	if diff := cmp.Diff(want, opts.agentModule()); diff != "" || joinedServers(opts) != "https://own:1" ||
+		opts.responder.configFile != "/own" {
+		t.Errorf("%q, %q (-want +got):\n%s", joinedServers(opts), opts.responder.configFile, diff)
+	}
+}
+
+// A mistake in what the responder and its command test are given is explained as any other.
+func TestResponder_BadFlags(t *testing.T) {
+	t.Setenv("CONSUL_RESPONDER_CONSUL_TIMEOUT", "soon")
+	for _, args := range []string{"responder", "responder run", "responder test --alert=a"} {
+		var stderr strings.Builder
+		if code := Run(t.Context(), strings.Fields(args), io.Discard, &stderr); code != 1 ||
+			!strings.Contains(stderr.String(), "CONSUL_RESPONDER_CONSUL_TIMEOUT") {
+			t.Errorf("%s: exit code %d, %s; want the variable", args, code, stderr.String())
+		}
+	}
+	t.Setenv("CONSUL_RESPONDER_CONSUL_TIMEOUT", "")
+	var stderr strings.Builder
+	code := Run(t.Context(), []string{"responder", "--config.fil=a"}, io.Discard, &stderr)
+	if code != 1 || !strings.Contains(stderr.String(), "--config.file") {
+		t.Errorf("exit code %d, %s; want the flag that was meant", code, stderr.String())
+	}
+}
+
+// What a hook gets is what reaches Consul as the responder does: a check in it has the same options.
+func TestHookEnvironment(t *testing.T) {
+	t.Setenv("CONSUL_RESPONDER_HTTP_TOKEN", "never")
+	flags := []string{
+		"--consul.server=https://a:8501", "--consul.server=b:8501", "--consul.token-file=/token", "--consul.insecure",
+		"--consul.ca-file=/ca", "--consul.cert-file=/cert", "--consul.key-file=/key", "--consul.server-name=name",
+		"--rpc.ca-file=/rpc-ca", "--serf.encrypt-key-file=/gossip", "--probe.protocols=rpc,dns", "--probe.timeout=3s",
+	}
+	opts := parsed(t, append([]string{commandResponder}, flags...)...)
+	for _, variable := range opts.hookEnvironment() {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+		if strings.Contains(value, "never") {
+			t.Errorf("%s has the token", name)
+		}
+	}
+	want := parsed(t, append([]string{commandCheck}, flags...)...)
+	got := parsed(t, commandCheck)
+	if diff := cmp.Diff(want.agentModule(), got.agentModule()); diff != "" || joinedServers(want) != joinedServers(got) {
+		t.Errorf("a check in a hook asks %s, with other options (-responder +check):\n%s", joinedServers(got), diff)
+	}
+	relative := parsed(t, commandResponder, "--consul.token-file=token").hookEnvironment()
+	if !slices.ContainsFunc(relative, func(v string) bool { return strings.HasPrefix(v, "CONSUL_HTTP_TOKEN_FILE=/") }) {
+		t.Errorf("%q; want an absolute path: hooks run in /", relative)
 	}
 }
 

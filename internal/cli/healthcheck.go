@@ -24,8 +24,8 @@ const healthcheckTimeout = 5 * time.Second
 
 // healthcheckFlags declares the flags of the command that asks a running exporter whether it is healthy.
 func healthcheckFlags(cmd *kingpin.CmdClause, address *string) {
-	cmd.Flag("url", "URL to ask, with http or https. A certificate is not verified, and to be asked for a password "+
-		"is good enough.").Default("http://localhost:9107/-/healthy").StringVar(address)
+	cmd.Flag("url", "URL to query. Its certificate is not verified, and a request for a password counts as healthy.").
+		Default("http://localhost:9107/-/healthy").StringVar(address)
 }
 
 // healthcheck is the command, for images that have no shell and no curl. It reports why the exporter is not healthy.

@@ -41,11 +41,11 @@ type memoryOptions struct {
 // memoryFlags declares the flags that the exporter and the command check share.
 func memoryFlags(cmd *kingpin.CmdClause, m *memoryOptions) {
 	cmd.Flag("cluster.expected-voters",
-		"How many servers with a vote the cluster should have, the same on all exporters; 0 means the most that it had for "+
-			"an hour, at first Consul's bootstrap_expect.").
+		"How many voters the cluster should have, the same on all exporters; 0 means the most that it had for an hour, at "+
+			"first bootstrap_expect.").
 		Default("0").IntVar(&m.expectedVoters)
 	cmd.Flag("cluster.dismissed-file",
-		"File with IDs of servers, one in a line, that are not to be missed once they are gone; read again when it changes.").
+		"File with the node IDs, one per line, of servers that will not be back.").
 		StringVar(&m.dismissedFile)
 }
 
@@ -72,6 +72,9 @@ func (m *memoryOptions) options(problems *flagProblems, logger log.Logger) memor
 	if m.expectedVoters < 0 || m.expectedVoters > memory.MaxServers {
 		problems.note("--cluster.expected-voters",
 			fmt.Errorf("%d is not between 0 and %d", m.expectedVoters, memory.MaxServers))
+	}
+	if m.stateFile != "" {
+		problems.note("--state.file", memory.CheckFile(m.stateFile))
 	}
 	if m.dismissedFile == "" {
 		return opts
@@ -143,9 +146,9 @@ func exporterFlags(cmd *kingpin.CmdClause, m *memoryOptions) {
 		"Address of a running exporter, such as http://localhost:9107, to know the servers that are gone.").
 		StringVar(&m.exporter)
 	cmd.Flag("exporter.ca-file",
-		"File with the authorities (PEM) that vouch for the exporter's certificate. Default: the system's.").
+		"PEM file of the authorities that sign the exporter's certificate. Default: the system's.").
 		StringVar(&m.exporterFiles.CAFile)
-	cmd.Flag("exporter.cert-file", "File with a client certificate (PEM) for the exporter, if it wants one.").
+	cmd.Flag("exporter.cert-file", "PEM file of the client certificate for the exporter.").
 		StringVar(&m.exporterFiles.CertFile)
 	cmd.Flag("exporter.key-file", "File with the key (PEM) of --exporter.cert-file.").StringVar(&m.exporterFiles.KeyFile)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/inputs"
+	"github.com/zervigo/consul_cluster_exporter/internal/contact"
 	"github.com/zervigo/consul_cluster_exporter/reservation"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -35,8 +36,8 @@ type reserveOptions struct {
 
 func reserveFlags(cmd *kingpin.CmdClause, r *reserveOptions) {
 	cmd.Flag("reserve",
-		"With --safe-to-stop: say yes only after writing into Consul's KV that the server will be stopped, "+
-			"so that hosts that ask at the same time do not all get a yes. Needs key:write on --reserve.key.").
+		"With --safe-to-stop: say yes only after reserving the stop in Consul's KV, so that only one of several hosts gets "+
+			"a yes. Needs key:write on --reserve.key.").
 		BoolVar(&r.reserve)
 	cmd.Flag("reserve.for", "How long a reservation holds if nobody releases it.").
 		Default("15m").DurationVar(&r.holds)
@@ -44,7 +45,7 @@ func reserveFlags(cmd *kingpin.CmdClause, r *reserveOptions) {
 		Default(reservation.DefaultKey).StringVar(&r.key)
 	cmd.Flag("reserve.token-file", "File with the token that may write --reserve.key. Default: the token for everything.").
 		StringVar(&r.tokenFile)
-	cmd.Flag("release", "Name or node ID of a server: remove its reservation once the server is back and has caught up.").
+	cmd.Flag("release", "Name or node ID of a server: remove its reservation once it is back and caught up.").
 		IsSetByUser(&r.releaseAsked).StringVar(&r.release)
 }
 
@@ -134,9 +135,9 @@ func lookToStop(
 	if in, err = inputs.ForStop(ctx, snap); err == nil {
 		return in, snap.Address(), nil
 	}
-	if _, agentErr := agent.Get(ctx); agentErr != nil && !errors.Is(agentErr, consul.ErrRefused) {
-		err = fmt.Errorf("the agent at %s does not answer (%w); without an agent the servers are not known, so name "+
-			"another one with --consul.server", snap.Address(), agentErr)
+	if _, agentErr := agent.Get(ctx); agentErr != nil && !consul.IsDenied(agentErr) {
+		trouble := contact.OfAgent(snap.Address(), agentErr)
+		err = fmt.Errorf("%s. %s", trouble.What, trouble.Do)
 	}
 	return in, snap.Address(), err
 }

@@ -11,6 +11,8 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -26,16 +28,28 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/config"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/files"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/responder"
+	"github.com/zervigo/consul_cluster_exporter/web"
 )
 
 // responderOptions are the flags of the command that acts on alerts.
 type responderOptions struct {
 	configFile  string
 	configCheck bool
-	web         *toolkit.FlagConfig
+	// allowWritable is whether files may be used that others can write.
+	allowWritable bool
+	web           *toolkit.FlagConfig
+	// alertFile has the alert to test.
+	alertFile string
 }
+
+// The commands of the responder. Without one it runs.
+const (
+	commandResponderRun  = commandResponder + " run"
+	commandResponderTest = commandResponder + " test"
+)
 
 // responderFlags declares the flags of the command.
 func responderFlags(cmd *kingpin.CmdClause, opts *options) {
@@ -45,8 +59,16 @@ func responderFlags(cmd *kingpin.CmdClause, opts *options) {
 		StringVar(&r.configFile)
 	cmd.Flag("config.check", "Check the flags and the configuration file, say what is wrong with them, and exit.").
 		BoolVar(&r.configCheck)
+	cmd.Flag("config.allow-writable-files",
+		"Accept configuration, secrets, and programs that users other than root and the responder's can write.").
+		BoolVar(&r.allowWritable)
 	r.web = kingpinflag.AddFlags(cmd, "127.0.0.1:9108")
 	logFlags(cmd, opts)
+	nameVariables(cmd)
+	cmd.Command("run", "Run the responder. This is what happens without a command.").Default()
+	cmd.Command("test", "Say what would be done about an alert now, and why, without doing it.").
+		Flag("alert", "File with the alert: JSON with its labels, or a delivery of Alertmanager.").
+		Required().PlaceHolder("FILE").StringVar(&r.alertFile)
 }
 
 // runResponder is the command: it returns the exit code.
@@ -71,6 +93,18 @@ func runResponder(ctx context.Context, opts *options, stdout, stderr io.Writer) 
 	c := cluster.New(valid.cluster())
 	defer c.Close()
 	respond.Consul, respond.Logger = c, logger
+	respond.HookEnvironment = opts.hookEnvironment()
+	if opts.command == commandResponderTest {
+		text, err := files.Read(opts.responder.alertFile)
+		if err == nil {
+			err = responder.Explain(ctx, respond, text, stdout)
+		}
+		if err != nil {
+			complain(stderr, err)
+			return 1
+		}
+		return 0
+	}
 	r, err := responder.New(respond)
 	if err != nil {
 		complain(stderr, err)
@@ -95,7 +129,7 @@ func serveResponder(
 	defer running.Wait()
 	defer cancel()
 	running.Go(func() { r.Run(ctx) })
-	return listenUntil(ctx, responder.NewServer(r), flags, logger, newSlog(base))
+	return listenUntil(ctx, web.NewServerWithBodies(responder.NewHandler(r), logger), flags, logger, newSlog(base))
 }
 
 // validateResponder checks all options of the responder. The error has all problems, one in a line, each with its
@@ -106,14 +140,18 @@ func (o *options) validateResponder(logger log.Logger) (*validOptions, responder
 	s := o.validateAgent(o.agentModule(), &problems,
 		func(p config.Problem) { warnUnreadable(logger, flagsOf(p.Key), p.Err) })
 	problems.note("--web.config.file", validateWebConfig(*o.responder.web.WebConfigFile))
+	problems.note("--web.listen-address", validateListen(o.responder.web))
 	if o.responder.configFile == "" {
-		problems.note("--config.file", errors.New("there is none; docs/responder.example.yml has all that it can have"))
+		problems.note("--config.file", errors.New("there is none; want for example one such as docs/responder.example.yml"))
 		return nil, respond, errors.Join(problems...)
 	}
 	var err error
 	if respond.Config, err = responder.Load(o.responder.configFile); err != nil {
-		problems = append(problems, err) // Names the file itself.
+		problems.noteFile(o.responder.configFile, err)
 		return nil, respond, errors.Join(problems...)
+	}
+	if err := respond.Config.CheckFiles(o.responder.configFile); err != nil && !o.responder.allowWritable {
+		problems = append(problems, err)
 	}
 	problems.note("history.file", respond.Config.History.Check())
 	if file := respond.Config.SecretFile; file != "" {
@@ -138,4 +176,37 @@ func loopbackOnly(flags *toolkit.FlagConfig) bool {
 		host, _, err := net.SplitHostPort(address)
 		return err != nil || (host != "localhost" && !net.ParseIP(host).IsLoopback())
 	})
+}
+
+// hookEnvironment are the variables with which programs reach Consul as the responder does: those of Consul's CLI where
+// there are any, and else those of the command check. Secrets are in files. Paths are absolute, because programs run in
+// another folder.
+func (o *options) hookEnvironment() []string {
+	env := []string{"CONSUL_HTTP_ADDR=" + o.consulServers[0]}
+	if len(o.consulServers) > 1 {
+		env = append(env, "CONSUL_CLUSTER_EXPORTER_CONSUL_SERVER="+strings.Join(o.consulServers, ","))
+	}
+	usual := config.DefaultModule()
+	defaults := usual.Options()
+	for i, option := range o.module.Options() {
+		if option.Flag == "-" || option.ServeOnly || reflect.DeepEqual(option.Value, defaults[i].Value) {
+			continue
+		}
+		value := fmt.Sprint(reflect.ValueOf(option.Value).Elem())
+		if list, ok := option.Value.(*[]string); ok {
+			value = strings.Join(*list, ",")
+		}
+		if absolute, err := filepath.Abs(value); err == nil && strings.HasSuffix(option.Flag, "file") {
+			value = absolute
+		}
+		name, negated := strings.CutSuffix(option.Env, "=false")
+		switch {
+		case negated:
+			value = "false" // The default is that it is not set.
+		case name == "":
+			name = "CONSUL_CLUSTER_EXPORTER_" + flagVariable(option.Flag)
+		}
+		env = append(env, name+"="+value)
+	}
+	return env
 }

@@ -67,6 +67,22 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// Nagios shows only standard output, and takes no other exit codes than 0 to 3.
+func TestErrors_Nagios(t *testing.T) {
+	for args, want := range map[string]string{
+		"--nonsense": "unknown long flag '--nonsense', try --help",
+		"--safe-to-stop=a": "--output: nagios is about the cluster; use the exit code of --safe-to-stop and --release" +
+			"; want for example text",
+		"--quiet": "--quiet: contradicts --output=nagios",
+	} {
+		want = "consul_cluster_exporter: error: " + want + "\n"
+		code, stdout, stderr := harness.RunProgram(t, "check", "--output=nagios", args)
+		if code != cli.ExitUnknown || stdout != want || stderr != "" {
+			t.Errorf("%s: exit code %d, printed %q and %q; want 3 and %q", args, code, stdout, stderr, want)
+		}
+	}
+}
+
 func TestConfigCheck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yml")
 	must.Do(t, os.WriteFile(path, []byte("modules: {a: {targets: [localhost]}}"), 0o600))
@@ -87,15 +103,33 @@ func TestAddressInUse(t *testing.T) {
 	}
 }
 
+// The help fits on one screen, with the flags that most people need; the long help has all flags, each once.
+func TestHelp(t *testing.T) {
+	_, short, _ := harness.RunProgram(t, "--help")
+	if lines := strings.Count(short, "\n"); lines > 45 {
+		t.Errorf("the help has %d lines; want at most 45:\n%s", lines, short)
+	}
+	_, long, _ := harness.RunProgram(t, "--help-all")
+	for _, f := range cli.App().GetCommand("serve").Model().Flags {
+		name := regexp.MustCompile(`(?m)^  --(\[no-\])?` + regexp.QuoteMeta(f.Name) + `[= \n]`)
+		if found := name.FindAllString(long, -1); len(found) != 1 {
+			t.Errorf("the long help has --%s %d times; want it once", f.Name, len(found))
+		}
+	}
+}
+
 func TestHelpAndVersion(t *testing.T) {
-	for _, tc := range []struct{ flag, want string }{
+	for _, tc := range []struct{ args, want string }{
 		{"--help", "--consul.ca-file=FILE "},
-		{"--help", "--consul.timeout=2s "},
+		{"--help", "check --safe-to-stop=server-2"},
+		{"--help-all", "--consul.timeout=2s "},
+		{"check --help", "--exporter=URL "},
 		{"--version", "consul_cluster_exporter, version "},
+		{"version", "consul_cluster_exporter, version "},
 	} {
-		code, stdout, stderr := harness.RunProgram(t, tc.flag)
+		code, stdout, stderr := harness.RunProgram(t, strings.Fields(tc.args)...)
 		if code != 0 || !strings.Contains(stdout, tc.want) || stderr != "" {
-			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 0 and %q in it", tc.flag, code, stdout, stderr, tc.want)
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 0 and %q in it", tc.args, code, stdout, stderr, tc.want)
 		}
 	}
 }
@@ -103,7 +137,9 @@ func TestHelpAndVersion(t *testing.T) {
 // The help of each command names the values of its flags in a word, or shows their defaults.
 func TestHelpOfValues(t *testing.T) {
 	unclear := regexp.MustCompile(`--[a-z.-]+=("" |[A-Z]+[.-][A-Z.-]*).*`)
-	for _, args := range []string{"--help", "serve --help", "check --help", "alerts --help", "dashboards --help"} {
+	for _, args := range []string{
+		"--help", "--help-all", "serve --help", "check --help", "alerts --help", "dashboards --help",
+	} {
 		_, stdout, _ := harness.RunProgram(t, strings.Fields(args)...)
 		if found := unclear.FindAllString(stdout, -1); found != nil {
 			t.Errorf("%s has %q", args, found)

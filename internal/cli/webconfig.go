@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v3"
@@ -39,6 +41,32 @@ func readWebConfig(path string) (c webConfig, err error) {
 	return c, err
 }
 
+// validateListen checks the addresses to listen on. Whether they are in use is not looked at: with --config.check, it
+// may be this exporter that uses them.
+func validateListen(web *toolkit.FlagConfig) error {
+	if web.WebSystemdSocket != nil && *web.WebSystemdSocket {
+		return nil
+	}
+	var problems []error
+	for _, address := range *web.WebListenAddresses {
+		if strings.HasPrefix(address, "vsock://") {
+			continue
+		}
+		resolved, err := net.ResolveTCPAddr("tcp", address)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%q is no address to listen on (%w)", address, err))
+			continue
+		}
+		listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: resolved.IP, Zone: resolved.Zone})
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%q is no address of this host (%w)", address, err))
+			continue
+		}
+		_ = listener.Close()
+	}
+	return errors.Join(problems...)
+}
+
 // validateWebConfig checks a file of exporter-toolkit, and the files that it names. The toolkit would wait forever for
 // one that blocks, so all are read before.
 func validateWebConfig(path string) error {
@@ -59,7 +87,10 @@ func validateWebConfig(path string) error {
 			return fmt.Errorf("tls_server_config.%s: %w", f.key, err)
 		}
 	}
-	return toolkit.Validate(path)
+	if err := toolkit.Validate(path); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:\n"))
+	}
+	return nil
 }
 
 // readAgain reads a file that exporter-toolkit reads again for each connection or request.

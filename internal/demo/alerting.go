@@ -18,22 +18,18 @@ import (
 )
 
 // startAlertmanager starts Alertmanager, which sends its notifications to the demo.
-func (d *demo) startAlertmanager(ctx context.Context) (err error) {
-	if d.inbox, err = openInbox(ctx); err != nil {
-		return err
-	}
+func (d *demo) startAlertmanager(ctx context.Context) (*program, error) {
 	content, err := alertmanagerConfig(d.inbox.url)
 	if err != nil {
-		return fmt.Errorf("configure Alertmanager: %w", err)
+		return nil, fmt.Errorf("configure Alertmanager: %w", err)
 	}
 	config, err := d.write("alertmanager.yml", content)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	d.alertmanager, err = d.startProgram(ctx, "Alertmanager", d.tools["alertmanager"], 9093,
+	return d.startProgram(ctx, "Alertmanager", d.needs["alertmanager"].path, 9093,
 		"--config.file="+config, "--storage.path="+filepath.Join(d.dir, "alertmanager"),
 		"--cluster.listen-address=") // There is no other to gossip with.
-	return err
 }
 
 // alertmanagerConfig is the example that comes with the rules, with all notifications going to one URL, and soon: the
@@ -43,7 +39,7 @@ func alertmanagerConfig(webhook string) ([]byte, error) {
 	example, err := alerts.Alertmanager(nil)
 	config := example.Content
 	for _, change := range [][2]string{
-		{`http://\w+\.example/consul`, webhook},
+		{`(?m)^(  - name: \w+\n)(?:    .*\n)+`, "${1}    webhook_configs: [{url: " + webhook + "}]\n"},
 		{`\n  group_wait: .*`, "\n  group_wait: 5s"},
 		{`\n  group_interval: .*`, "\n  group_interval: 10s"},
 	} {
@@ -64,23 +60,27 @@ scrape_configs:
 `
 
 // startPrometheus starts Prometheus with the rules. From then on it scrapes the exporter.
-func (d *demo) startPrometheus(ctx context.Context) error {
+func (d *demo) startPrometheus(ctx context.Context, alertmanager *program) (*program, error) {
+	if _, err := d.write("rules.yml", d.rules); err != nil {
+		return nil, err
+	}
+	content := fmt.Appendf(nil, prometheusConfig, d.exporter.address, alertmanager.address)
+	config, err := d.write("prometheus.yml", content)
+	if err != nil {
+		return nil, err
+	}
+	return d.startProgram(ctx, "Prometheus", d.needs["prometheus"].path, 9090,
+		"--config.file="+config, "--storage.tsdb.path="+filepath.Join(d.dir, "prometheus"))
+}
+
+// renderRules makes the rules of Prometheus.
+func (d *demo) renderRules() error {
 	rules, err := alerts.Pack(nil)
 	if err != nil {
 		return fmt.Errorf("render the rules: %w", err)
 	}
 	d.rules = alerts.Join(rules)
-	if _, err := d.write("rules.yml", d.rules); err != nil {
-		return err
-	}
-	content := fmt.Appendf(nil, prometheusConfig, d.exporter.address, d.alertmanager.address)
-	config, err := d.write("prometheus.yml", content)
-	if err != nil {
-		return err
-	}
-	d.prometheus, err = d.startProgram(ctx, "Prometheus", d.tools["prometheus"], 9090,
-		"--config.file="+config, "--storage.tsdb.path="+filepath.Join(d.dir, "prometheus"))
-	return err
+	return nil
 }
 
 // hold returns how long the condition of an alert must hold before it fires.

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -59,12 +60,16 @@ func (d *demo) registerServices(ctx context.Context) error {
 	return nil
 }
 
-// settle waits until the cluster is healthy: servers respond on some ports before they have the certificates for
-// others. If that takes too long, the demo shows what there is.
+// settle waits until the cluster is healthy and all of its ports are probed: servers respond on some ports before they
+// have the certificates for others. If that takes too long, the demo shows what there is.
 func (d *demo) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	for ctx.Err() == nil && d.check(ctx, nil) != nil {
+	for ctx.Err() == nil {
+		var out bytes.Buffer
+		if d.check(ctx, &out) == nil && !bytes.Contains(out.Bytes(), []byte("not asked")) {
+			break
+		}
 		<-time.After(250 * time.Millisecond)
 	}
 	return nil

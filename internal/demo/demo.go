@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
@@ -29,19 +30,20 @@ type demo struct {
 	out *terminal.Printer // Prints to standard output.
 	end context.CancelCauseFunc
 
-	tools    map[string]string // The paths of the programs that are not built here.
-	dir      string            // Has every file that the demo writes, except the cluster's.
-	binary   string            // The exporter.
+	needs    map[string]*need
+	dir      string // Has every file that the demo writes, except the cluster's.
+	binary   string // The exporter.
 	cluster  *consultest.Cluster
 	inbox    *inbox // Receives what Alertmanager sends.
 	programs []*program
 	ended    chan *program // Has those that have ended.
-
-	exporter, alertmanager, prometheus *program
-	rules                              []byte // Those of Prometheus.
+	exporter *program
+	rules    []byte     // Those of Prometheus.
+	building chan error // Has the result when what joins later is built.
 }
 
-// run starts everything, shows it, and watches it until ctx is done. Call close after it in any case.
+// run starts Consul and the exporter, shows them, and watches them until ctx is done. Meanwhile, Alertmanager and
+// Prometheus are built, if need be, and join. Call close after it in any case.
 func (d *demo) run(ctx context.Context, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("the demo takes no arguments; %s=30 in the environment ends it after 30 s", durationVar)
@@ -51,38 +53,34 @@ func (d *demo) run(ctx context.Context, args []string) error {
 		return err
 	}
 	clearConsulEnvironment()
-	d.tools = make(map[string]string)
-	for _, name := range []string{"consul", "prometheus", "promtool", "alertmanager", "amtool"} {
-		if d.tools[name], err = toolbox.Path(name); err != nil {
-			return err
-		}
+	if err := d.findNeeds(ctx); err != nil {
+		return err
 	}
+	d.describeNeeds()
 	if err := d.start(ctx); err != nil {
 		return err
 	}
 	if err := d.describe(ctx, duration); err != nil {
 		return err
 	}
-	if duration > 0 {
-		defer time.AfterFunc(duration, func() { d.end(fmt.Errorf("the time in %s is over", durationVar)) }).Stop()
+	if d.inbox, err = openInbox(ctx); err != nil {
+		return err
 	}
-	return d.watch(ctx)
+	d.buildTheRest(ctx)
+	return d.watch(ctx, duration)
 }
 
-// start starts everything, and prints each step.
+// start starts Consul and the exporter, and prints each step.
 func (d *demo) start(ctx context.Context) error {
 	for _, step := range []struct {
 		what string
 		do   func(context.Context) error
 	}{
-		{"Building the exporter (a minute or two the first time)", d.build},
+		{"Building the exporter", d.build},
 		{"Starting a Consul cluster of three servers and a client", d.startCluster},
 		{"Registering services on the client", d.registerServices},
 		{"Waiting until the cluster is healthy", d.settle},
 		{"Starting the exporter", d.startExporter},
-		{"Starting Alertmanager", d.startAlertmanager},
-		// Last, so that it has seen nothing that would be an alert.
-		{"Starting Prometheus", d.startPrometheus},
 	} {
 		d.print(step.what + " ...")
 		if err := d.out.Err(); err != nil {
@@ -95,7 +93,8 @@ func (d *demo) start(ctx context.Context) error {
 	return nil
 }
 
-// build builds the exporter. The compiler's errors go to standard error.
+// build builds the exporter, the command that builds the other programs, and Consul if need be. The compiler's errors
+// go to standard error.
 func (d *demo) build(ctx context.Context) (err error) {
 	root, err := toolbox.Root()
 	if err != nil {
@@ -107,14 +106,18 @@ func (d *demo) build(ctx context.Context) (err error) {
 	d.binary = filepath.Join(d.dir, "consul_cluster_exporter")
 	// The version does not matter here, and git may refuse to report it. With a folder as output, Windows gets its
 	// ".exe".
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", d.dir, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", d.dir, ".", "./tools")
 	cmd.Dir, cmd.Stderr, cmd.SysProcAttr = root, os.Stderr, consultest.ChildAttributes()
-	// On an interrupt the go command also ends the compilers that it runs.
-	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 5*time.Second
+	interruptible(cmd) // The go command also ends the compilers that it runs.
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("build the exporter: %w", err)
 	}
-	return nil
+	return d.provideConsul(ctx)
+}
+
+// interruptible lets a command end by itself when its context is done.
+func interruptible(cmd *exec.Cmd) {
+	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 15*time.Second
 }
 
 // check runs the exporter's command check, with more flags. Its error is an *exec.ExitError unless the cluster is
@@ -131,9 +134,10 @@ func (d *demo) startExporter(ctx context.Context) (err error) {
 	return err
 }
 
-// watch prints the verdict whenever it changes, and each notification, until ctx is done. The demo is over when the
-// exporter has ended; without Prometheus or Alertmanager it goes on.
-func (d *demo) watch(ctx context.Context) error {
+// watch prints the verdict whenever it changes, and each notification, until ctx is done, or for this duration after
+// Alertmanager and Prometheus have joined. The demo is over when the exporter has ended; without the other two it goes
+// on.
+func (d *demo) watch(ctx context.Context, duration time.Duration) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	var last [2]string // Level and verdict.
@@ -141,6 +145,15 @@ func (d *demo) watch(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case err := <-d.building:
+			d.building = nil
+			if err = d.join(ctx, err); err != nil && ctx.Err() == nil {
+				text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+				d.tell("demo", "Prometheus and Alertmanager cannot join: "+text)
+			}
+			if duration > 0 {
+				defer time.AfterFunc(duration, func() { d.end(fmt.Errorf("the time in %s is over", durationVar)) }).Stop()
+			}
 		case p := <-d.ended:
 			if p == d.exporter {
 				return p.ended()
@@ -185,6 +198,10 @@ func (d *demo) tell(who, text string) {
 
 // close ends everything that runs and removes every file that was written.
 func (d *demo) close() error {
+	if d.building != nil {
+		d.end(errors.New("it is closed"))
+		<-d.building //nolint:errcheck // It was interrupted.
+	}
 	for _, p := range slices.Backward(d.programs) {
 		p.kill()
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
+	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -47,11 +48,19 @@ var taken []net.Listener
 
 const (
 	// ready is in the last line that the demo prints before it begins to watch.
-	ready = "whenever the verdict changes or an alert is sent:"
+	ready = `increase\(consul_cluster_leader_changes_total\[5m\]\) elections`
 	// patience is how long a test waits for what takes seconds on an idle machine, and the first build of the exporter
 	// minutes.
 	patience = 4 * time.Minute
 )
+
+// toolVars are the environment variables that name the programs that demos run, and prometheusVar is one of them.
+var toolVars = map[string]string{
+	"consul": "CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL", "prometheus": prometheusVar,
+	"alertmanager": "CONSUL_CLUSTER_EXPORTER_TOOL_ALERTMANAGER",
+}
+
+const prometheusVar = "CONSUL_CLUSTER_EXPORTER_TOOL_PROMETHEUS"
 
 // running is a demo in its own process.
 type running struct {
@@ -72,7 +81,11 @@ func startCommand(t *testing.T, cmd *exec.Cmd, env ...string) *running {
 	d := &running{cmd: cmd, folder: t.TempDir(), exited: make(chan struct{})}
 	temp := filepath.Join(d.folder, "tmp")
 	must.Do(t, os.Mkdir(temp, 0o700))
-	cmd.Env = append(append(os.Environ(), asProgram+"=1", "TMPDIR="+temp), env...)
+	cmd.Env = append(os.Environ(), asProgram+"=1", "TMPDIR="+temp)
+	for tool, variable := range toolVars { // Whatever is on PATH.
+		cmd.Env = append(cmd.Env, variable+"="+must.Get(toolbox.Path(tool))(t))
+	}
+	cmd.Env = append(cmd.Env, env...)
 	for name, output := range map[string]*io.Writer{"stdout": &cmd.Stdout, "stderr": &cmd.Stderr} {
 		file := must.Get(os.Create(filepath.Join(d.folder, name)))(t)
 		defer file.Close()
@@ -208,11 +221,11 @@ func TestDemo(t *testing.T) {
 	d := startDemo(t, durationVar+"=30", "CONSUL_HTTP_ADDR=192.0.2.1:1", "CONSUL_HTTP_TOKEN=theirs")
 	processes := d.processes(t)
 	d.waitFor(t, 0, `:\d\d healthy 3 of 3 voters answer, quorum is 2, server-\d leads`)
-	commands := regexp.MustCompile(`(?m)^    (?:PROMTOOL=|AMTOOL=|\$PROMTOOL|\$AMTOOL).*$`).FindAllString(d.output(), -1)
+	commands := regexp.MustCompile(`(?m)^    (?:\$\()?go run .*$`).FindAllString(d.output(), -1)
 	harness.WaitFor(t, patience, "the commands about alerts print none", func() string {
 		// On a busy machine a follower hears from the leader late now and then, which is over by the next evaluation.
 		printed := runShell(t, ".", "set -e\n"+strings.Join(commands, "\n")+"\necho done")
-		if len(commands) == 4 && strings.HasSuffix(printed, "done\n") && !strings.Contains(printed, "Consul") {
+		if len(commands) == 3 && strings.HasSuffix(printed, "done\n") && !strings.Contains(printed, "Consul") {
 			return ""
 		}
 		return strings.Join(commands, "\n") + "\n" + printed
@@ -227,7 +240,7 @@ func TestDemo(t *testing.T) {
 	}
 	for line := range strings.Lines(d.output()) {
 		// Paths of programs may be longer.
-		if n := utf8.RuneCountInString(line); n > 101 && !regexp.MustCompile("TOOL=|EXPORTER=").MatchString(line) {
+		if n := utf8.RuneCountInString(line); n > 101 && !regexp.MustCompile("TOOL_|EXPORTER=").MatchString(line) {
 			t.Errorf("%d columns, want 100 at most: %s", n-1, line)
 		}
 	}
@@ -239,17 +252,17 @@ func TestDemo_Faults(t *testing.T) {
 	t.Parallel()
 	d := startDemo(t)
 	processes := d.processes(t)
-	leader, pid := d.find(t, `Hang the leader, (server-\d):`), d.find(t, `kill -STOP (\d+)\n`)
+	leader, pid := d.find(t, `Hang the leader, (server-\d),`), d.find(t, `kill -STOP (\d+)\n`)
 	at := d.waitFor(t, 0, `:\d\d healthy 3 of 3 voters answer`)
 	runShell(t, t.TempDir(), "kill -STOP "+pid)
 	// Autopilot soon removes it from the voters, and it goes on to be reported.
 	at = d.waitFor(t, at, `:\d\d degraded 2 of [23] voters answer, quorum is 2, server-\d leads.*; `+leader+` hangs; `)
-	// The rules are those for production: a minute passes.
-	at = d.waitFor(t, at, `:\d\d pager ConsulServerHung firing: .*`+leader)
+	// The rules are those for production: three minutes pass, as the next failure is an outage.
+	at = d.waitFor(t, at, `:\d\d pager ConsulQuorumAtRisk firing: `)
 	runShell(t, t.TempDir(), "kill -CONT "+pid)
 	d.waitFor(t, at, `:\d\d healthy 3 of 3 voters answer, quorum is 2, server-\d leads`)
-	if sent := d.sent(); !slices.Equal(sent, []string{"ConsulServerHung firing"}) {
-		t.Errorf("alerts %v were sent, want that one server hung and nothing else", sent)
+	if sent := d.sent(); !slices.Equal(sent, []string{"ConsulQuorumAtRisk firing"}) {
+		t.Errorf("alerts %v were sent, want that the quorum is at risk and nothing else", sent)
 	}
 	for _, name := range []string{"Prometheus", "Alertmanager"} {
 		must.Do(t, processes[name].Kill())
@@ -259,17 +272,20 @@ func TestDemo_Faults(t *testing.T) {
 	d.expectExit(t, 1, "demo: error: exporter ended with signal: killed; ", processes)
 }
 
-// A signal, or the end of the process that started the demo, ends it properly, even while it starts.
+// A signal, or the end of the process that started the demo, ends it properly, even while it starts or builds.
 func TestDemo_EndsWhileItStarts(t *testing.T) {
 	t.Parallel()
-	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		d := startDemo(t)
-		d.waitFor(t, 0, "Starting a Consul cluster")
-		must.Do(t, d.cmd.Process.Signal(signal))
-		d.expectExit(t, 0, "", nil)
-	}
+	d := startDemo(t)
+	d.waitFor(t, 0, "Starting a Consul cluster")
+	must.Do(t, d.cmd.Process.Signal(os.Interrupt))
+	d.expectExit(t, 0, "", nil)
 
-	d := startCommand(t, exec.Command("sh", "-c", os.Args[0]+" & wait"))
+	d = startDemo(t, withoutTools(t, "exec sleep 600")...)
+	d.waitFor(t, 0, "demo alertmanager and prometheus will join when built")
+	must.Do(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	d.expectExit(t, 0, "", nil)
+
+	d = startCommand(t, exec.Command("sh", "-c", os.Args[0]+" & wait"))
 	d.waitFor(t, 0, "Starting a Consul cluster")
 	must.Do(t, d.cmd.Process.Kill())
 	harness.WaitFor(t, patience, "the demo ends with the shell that started it", func() string {
@@ -281,8 +297,7 @@ func TestDemo_EndsWhileItStarts(t *testing.T) {
 	})
 }
 
-// If something cannot be started, everything else is ended. Once a demo, which takes no arguments, replaces
-// Prometheus.
+// If the cluster cannot be started, everything else is ended.
 func TestDemo_CannotStart(t *testing.T) {
 	t.Parallel()
 	consultest.WaitTurn(t) // Once for all.
@@ -298,10 +313,6 @@ func TestDemo_CannotStart(t *testing.T) {
 		{"PATH=/nonexistent", `build the exporter: exec: "go": executable file not found`, nil},
 		{durationVar + "=soon", durationVar + ` is "soon"; want a number of seconds above 0`, nil},
 		{"", "the demo takes no arguments; " + durationVar + "=30 in the environment ends it", []string{"30"}},
-		{
-			prometheusVar + "=" + os.Args[0],
-			"Prometheus ended with exit status 1; its last line: demo: error: the demo takes no", nil,
-		},
 	} {
 		t.Run(tc.want, func(t *testing.T) {
 			d := startCommand(t, exec.Command(os.Args[0], tc.args...), tc.env)
@@ -338,7 +349,8 @@ func TestAlertmanagerConfig(t *testing.T) {
 	t.Parallel()
 	content := string(must.Get(alertmanagerConfig("http://192.0.2.1/"))(t))
 	for text, want := range map[string]int{
-		"url: http://192.0.2.1/\n": 3, ".example/": 0, "\n  group_wait: 5s\n": 1, "\n  group_interval: 10s\n": 1,
+		"{url: http://192.0.2.1/}": 4, ".example/": 0, "pagerduty": 0, "\n  group_wait: 5s\n": 1,
+		"\n  group_interval: 10s\n": 1,
 	} {
 		if n := strings.Count(content, text); n != want {
 			t.Errorf("%q is there %d times, want %d:\n%s", text, n, want, content)

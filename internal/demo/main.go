@@ -43,7 +43,7 @@ func run(args []string) int {
 	ctx, end := context.WithCancelCause(ctx)
 	go endWithParent(end)
 
-	d := &demo{out: terminal.NewPrinter(os.Stdout), end: end, ended: make(chan *program, 3)}
+	d := &demo{out: terminal.NewPrinter(os.Stdout, terminal.ColorAuto, widest), end: end, ended: make(chan *program, 3)}
 	err := d.run(ctx, args)
 	if ctx.Err() != nil { // Any error is only a consequence.
 		err = nil
@@ -75,6 +75,9 @@ func endWithParent(end context.CancelCauseFunc) {
 
 // durationVar is the environment variable that limits how long the demo runs, in seconds, once everything is running.
 const durationVar = "DEMO_SECONDS"
+
+// widest is how many columns the output takes where it is no terminal.
+const widest = 100
 
 // demoDuration returns how long the demo runs; 0 means until something ends it.
 func demoDuration() (time.Duration, error) {

@@ -51,9 +51,15 @@ func (d *demo) startProgram(ctx context.Context, name, binary string, port int, 
 	go func() {
 		_ = p.cmd.Wait() // How it ended is in ProcessState.
 		close(p.done)
+	}()
+	if err := p.waitReady(ctx); err != nil {
+		return nil, err
+	}
+	go func() {
+		<-p.done
 		d.ended <- p
 	}()
-	return p, p.waitReady(ctx)
+	return p, nil
 }
 
 // freeAddress returns an address on 127.0.0.1 with the preferred port, or with any other if that is taken.

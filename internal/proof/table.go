@@ -59,6 +59,12 @@ var program = []string{
 	"inputs", "memory", "probe", "status", "telemetry", "verdict", "web", "go.mod", "tools/consul/go.mod",
 }
 
+// responderProgram are those for the responder.
+var responderProgram = []string{
+	"responder", "internal/cli/responder.go", "catalog", "cluster", "consul", "inputs", "probe", "telemetry",
+	"verdict", "internal/ownfile", "go.mod", "tools/consul/go.mod",
+}
+
 // table has all proofs, in alphabetical order.
 var table = []Proof{
 	{
@@ -121,16 +127,25 @@ var table = []Proof{
 		},
 	},
 	{
+		Name: "responder-chaos",
+		Claim: "In half an hour of failing servers, networks, disk, clock, Alertmanagers and responder, no action lowers a " +
+			"proven quorum, is made twice or lacks its record, and each refusal is explained.",
+		Test:    "TestProveResponderChaos",
+		Package: "test/netns",
+		Root:    true,
+		Timeout: time.Hour,
+		Code:    responderProgram,
+		Tests:   []string{":(glob)test/netns/chaos*_test.go", "test/harness/responder.go", "internal/consultest"},
+		Samples: []string{"TestResponder_KilledAnytime", "TestResponder_RemoveDeadPeer"},
+	},
+	{
 		Name: "responder-killed",
 		Claim: "However often and whenever the responder is killed, an alert never leads to a second action, " +
 			"and its history can be read.",
 		Test:    "TestProveResponderKilled",
 		Package: "test/responder",
 		Timeout: 20 * time.Minute,
-		Code: []string{
-			"responder", "internal/cli/responder.go", "catalog", "cluster", "consul", "inputs", "probe", "telemetry",
-			"verdict", "internal/ownfile", "go.mod", "tools/consul/go.mod",
-		},
+		Code:    responderProgram,
 		Tests:   []string{"test/responder/prove_test.go", "test/responder/safety_test.go"},
 		Samples: []string{"TestResponder_KilledAnytime"},
 	},

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -32,7 +33,7 @@ func Decode(content []byte, into any) error {
 	case several:
 		var errs []error
 		for _, line := range lines.Errors {
-			errs = append(errs, errors.New(readable(line)))
+			errs = append(errs, errors.New(readable(line, content)))
 		}
 		return errors.Join(errs...)
 	case err != nil:
@@ -61,13 +62,14 @@ var (
 
 // wanted are the types of Go in words.
 var wanted = map[string]string{
-	"string": "a text", "int": "a whole number", "bool": "true or false", "[]string": "a list of texts",
+	"string": "a text", "int": "a whole number such as 8", "bool": "true or false",
+	"[]string":      "a list of texts such as [a, b]",
 	"time.Duration": "a duration such as 500ms or 3s",
 }
 
 // readable says for users what the library says for programmers. It leaves out values: someone may have written a
 // secret where its file is wanted.
-func readable(line string) string {
+func readable(line string, content []byte) string {
 	if m := unknownKey.FindStringSubmatch(line); m != nil {
 		return fmt.Sprintf("%s: there is no key %q here", m[1], m[2])
 	}
@@ -78,5 +80,21 @@ func readable(line string) string {
 	if m == nil {
 		return line
 	}
-	return fmt.Sprintf("%s: want %s", m[1], cmp.Or(wanted[m[2]], "keys with values"))
+	return fmt.Sprintf("%s%s: want %s", m[1], keyIn(content, m[1]), cmp.Or(wanted[m[2]], "keys with values"))
+}
+
+// onlyKey matches a line with one key and something behind it.
+var onlyKey = regexp.MustCompile(`^[\s-]*(\w+):[^:]+$`)
+
+// keyIn is the key in a line of a document, as it continues "line 3", or empty if there is not exactly one.
+func keyIn(content []byte, line string) string {
+	lines := strings.Split(string(content), "\n")
+	n, err := strconv.Atoi(strings.TrimPrefix(line, "line "))
+	if err != nil || n > len(lines) {
+		return ""
+	}
+	if m := onlyKey.FindStringSubmatch(lines[n-1]); m != nil {
+		return ", " + m[1]
+	}
+	return ""
 }

@@ -44,26 +44,77 @@ func TestWidth(t *testing.T) {
 func TestPrinter(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	p := NewPrinter(&b)
-	p.columns = 40
+	p := NewPrinter(&b, ColorAuto, Narrow)
+	p.columns = 50
 	p.Line(Cell{"critical", Alarm}, Cell{Text: "  "}, Cell{"No server leads; 3 of 3 voters answer, quorum is 2.", Bold})
 	p.Table("  ", [][]Cell{
-		{{Text: ""}, {Text: "state"}, {Text: "reason"}},
-		{{Text: "服务器"}, {Text: "up"}, {Text: ""}},
-		{{Text: "server-1"}, {Text: "DOWN"}, {Text: "a reason that is too long for one line of forty columns"}},
-		{{Text: "x\x1b[2J"}, {Text: "-"}, {Text: strings.Repeat("w", 50)}},
+		{{Text: "up"}, {Text: "a reason that is too long for one line of fifty columns"}},
+		{{Text: "x\x1b[2J"}, {Text: strings.Repeat("w", 50)}},
+		{{Text: "服务器"}, {Text: ""}},
 	})
-	const want = `critical  No server leads; 3 of 3 voters
-          answer, quorum is 2.
-            state  reason
+	p.Table("  ", [][]Cell{
+		{{Text: "服务器"}, {Text: "up"}, {Text: ""}},
+		{{Text: "server-1"}, {Text: "DOWN"}, {Text: "there is too little room for more than one word"}},
+	})
+	grid := make([][]Cell, 2)
+	for i, text := range strings.Fields("- 8300 8301 8302 8500 8600 8601 8602 服务器 1 hangs 3 4 5 6 7") {
+		grid[i/8] = append(grid[i/8], Cell{Text: text})
+	}
+	p.Grid("  ", grid)
+	const want = `critical  No server leads; 3 of 3 voters answer,
+          quorum is 2.
+  up        a reason that is too long for one line
+            of fifty columns
+  x\x1b[2J  wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww
+  服务器
   服务器    up
-  server-1  DOWN   a reason that is too
-                   long for one line of
-                   forty columns
-  x\x1b[2J  -      wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww
+  server-1  DOWN
+    there is too little room for more than one
+    word
+  -       8300  8301   8302  8500
+  服务器  1     hangs  3     4
+
+  -       8600  8601  8602
+  服务器  5     6     7
 `
 	if got := b.String(); got != want || p.Err() != nil {
 		t.Errorf("printed\n%s\nwant\n%s\nerror %v", got, want, p.Err())
+	}
+}
+
+// Anywhere else than on a terminal, one drawing follows the other.
+func TestPrinter_RedrawPipe(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	p := NewPrinter(&b, ColorAuto, Narrow)
+	for _, text := range []string{"a", "b"} {
+		p.Redraw(func() { p.Line(Cell{Text: text}) })
+	}
+	p.EndRedraw()
+	if got := b.String(); got != "a\n\nb\n" {
+		t.Errorf("printed %q; want one after the other", got)
+	}
+}
+
+// A line that is longer than the terminal is wide takes more than one of its rows.
+func TestFitting(t *testing.T) {
+	t.Parallel()
+	long := "\x1b[1m" + strings.Repeat("w", 11) + "\x1b[0m"
+	for _, tc := range []struct {
+		text          string
+		columns, rows int
+		want          string
+	}{
+		{"a\nb\n", 10, 2, "a b"},
+		{"a\nb\nc\n", 10, 2, "a ..."},
+		{long + "\nb\n", 11, 2, long + " b"},
+		{long + "\nb\n", 10, 3, long + " b"},
+		{long + "\nb\n", 10, 2, "..."},
+		{"a\nb\nc\n", 0, 0, "a b c"},
+	} {
+		if got := strings.Join(fitting(tc.text, tc.columns, tc.rows), " "); got != tc.want {
+			t.Errorf("of %q %d by %d has %q; want %q", tc.text, tc.columns, tc.rows, got, tc.want)
+		}
 	}
 }
 
@@ -76,7 +127,7 @@ func (full) Write([]byte) (int, error) { return 0, errFull }
 
 func TestPrinter_Error(t *testing.T) {
 	t.Parallel()
-	p := NewPrinter(full{})
+	p := NewPrinter(full{}, ColorAuto, Narrow)
 	p.Line(Cell{Text: "a"})
 	p.Line(Cell{Text: "b"})
 	if !errors.Is(p.Err(), errFull) {

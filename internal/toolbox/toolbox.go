@@ -15,6 +15,8 @@
 //
 //	CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL=/usr/local/bin/consul go test ./...
 //
+// Only "make demo" also takes programs from PATH: see internal/demo.
+//
 // The package needs nothing but the standard library and never builds or runs anything by itself.
 package toolbox
 
@@ -193,6 +195,9 @@ func (t Tool) Binary(version string) (string, error) {
 	return filepath.Join(cache, "consul_cluster_exporter", "tools", folder, name), nil
 }
 
+// ErrNotBuilt is the error of a tool that "make tools", or go run ./tools with its name, has not built yet.
+var ErrNotBuilt = errors.New("not built")
+
 // Path returns the binary of the tool of this name: the one that its environment variable names, else the one in the
 // cache. It is an error, of one sentence that says what to do, if there is no such file.
 func Path(name string) (string, error) {
@@ -223,7 +228,7 @@ func Path(name string) (string, error) {
 		if !t.Default {
 			command = "go run ./tools " + t.Name
 		}
-		return "", fmt.Errorf("%s %s is not built; run: %s", t.Name, version, command)
+		return "", fmt.Errorf("%s %s is %w; run: %s", t.Name, version, ErrNotBuilt, command)
 	} else if err != nil {
 		return "", fmt.Errorf("find %s %s: %w", t.Name, version, err)
 	}

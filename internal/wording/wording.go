@@ -70,6 +70,16 @@ func Join(separator string, texts ...string) string {
 	return strings.Join(texts, separator)
 }
 
+// Milliseconds writes how long something took, without the unit, with two digits or more. What took no time at all is
+// 0.
+func Milliseconds(seconds float64) string {
+	ms, digits := seconds*1000, 0
+	if ms > 0 && ms < 9.95 {
+		digits = 1
+	}
+	return strconv.FormatFloat(ms, 'f', digits, 64)
+}
+
 // Rounded writes a duration with no more digits than anyone needs.
 func Rounded(d time.Duration) string {
 	if d > 10*time.Second {
@@ -100,3 +110,17 @@ func If(condition bool, format string, args ...any) string {
 
 // Capital makes the first letter a capital one. The text must not be empty, and begins with a letter of ASCII.
 func Capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// WithExample adds an example of a good value to an error about a bad one, unless there is none or the text has what to
+// want already.
+func WithExample(err error, example string) error {
+	text := err.Error()
+	has := func(words string) bool { return strings.Contains(text, words) }
+	if example == "" || slices.ContainsFunc([]string{
+		"want ", "such as ", "as in ", "; there are: ",
+		"did you mean ",
+	}, has) {
+		return err
+	}
+	return fmt.Errorf("%w; want for example %s", err, example)
+}

@@ -134,7 +134,7 @@ func expectTenants(
 		"--output=json|--only=services": {ofServices, false, true},
 	} {
 		code, out, errs := harness.CheckOf(t, a, strings.FieldsFunc(flags, func(r rune) bool { return r == '|' })...)
-		text := strings.Join(strings.Fields(out), " ") // Long lines are folded.
+		text := harness.Unwrapped(out)
 		consul, tenants := strings.Contains(text, "1 of 1 voter answers"), strings.Contains(text, sentence)
 		if code != want.code || consul != want.consul || tenants != want.tenants || errs != "" {
 			t.Errorf("check %s: exit code %d, about Consul %v, about services %v, %s; want %+v\n%s",

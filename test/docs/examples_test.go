@@ -29,6 +29,9 @@ func TestExamples_Flags(t *testing.T) {
 		"examples/systemd/consul-release-stop.service":                  `consul_cluster_exporter (check .*)`,
 		"examples/kubernetes/deployment.yaml":                           `args:\n((?: +- .*\n)+)`,
 		"examples/nomad/consul_cluster_exporter.nomad.hcl":              `args = \[([^\]]*)\]`,
+		"examples/systemd/consul-responder.service":                     `exporter (responder .*) \$RESPONDER_OPTIONS`,
+		"examples/kubernetes/responder/responder.yaml":                  `args:\n((?: +- .*\n)+)`,
+		"examples/nomad/consul_responder.nomad.hcl":                     `args = \[([^\]]*)\]`,
 		"examples/compose/compose.yaml":                                 `build: [./]+\n +command: \[(.*)\]`,
 	} {
 		m := regexp.MustCompile(pattern).FindSubmatch(must.Get(os.ReadFile(file))(t))
@@ -39,6 +42,30 @@ func TestExamples_Flags(t *testing.T) {
 		args := regexp.MustCompile(`[^\s",]{2,}`).FindAllString(string(m[1]), -1)
 		if err := checkCommand(args); err != nil {
 			t.Errorf("%s: the exporter ends after %q: %v", file, args, err)
+		}
+	}
+}
+
+// The responder accepts the configurations that examples give it.
+func TestExamples_Responder(t *testing.T) {
+	t.Parallel()
+	for file, pattern := range map[string]string{
+		"examples/kubernetes/responder/responder.yaml": `responder\.yml: \|\n((?: {4}.*\n)+)`,
+		"examples/nomad/consul_responder.nomad.hcl":    `<<-CONFIG\n((?:.*\n)*?) *CONFIG\n`,
+	} {
+		m := regexp.MustCompile(pattern).FindSubmatch(must.Get(os.ReadFile(file))(t))
+		if m == nil {
+			t.Errorf("%s has no configuration of the responder", file)
+			continue
+		}
+		folder := harness.WriteFiles(t, map[string]string{"secret": "x"})
+		config := regexp.MustCompile(`(secret_file|file): \S*?(secret|/history\.jsonl)\n`).
+			ReplaceAllString(strings.ReplaceAll(string(m[1]), `{{ env "NOMAD_ALLOC_DIR" }}`, ""), "$1: "+folder+"/$2\n")
+		path := filepath.Join(folder, "responder.yml")
+		must.Do(t, os.WriteFile(path, []byte(config), 0o600))
+		code, _, stderr := harness.RunProgram(t, "responder", "--config.check", "--config.file="+path)
+		if code != 0 || !strings.Contains(config, folder+"/secret\n") {
+			t.Errorf("%s: exit code %d, %s:\n%s", file, code, stderr, config)
 		}
 	}
 }

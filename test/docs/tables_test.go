@@ -27,7 +27,7 @@ import (
 func TestTables(t *testing.T) {
 	t.Parallel()
 	expectTable(t, "docs/alerts.md", "pages", pagesTable(t))
-	expectTable(t, "docs/alerts.md", "inhibitions", inhibitionsTable())
+	expectTable(t, "docs/inhibition.md", "inhibitions", inhibitionsTable())
 	expectTable(t, "docs/runbooks/README.md", "alerts", alertsTables(t))
 	expectTable(t, "docs/configuration.md", "flags", flagsTable(cli.App().GetCommand("serve").Model().Flags))
 	for _, command := range []string{"check", "dashboards", "alerts", "responder", "forget", "healthcheck"} {
@@ -162,6 +162,9 @@ func collectorsTable() string {
 		if !c.Enabled {
 			state = "off"
 		}
+		if c.AgentOnly {
+			state += ", also with --consul.agent-only"
+		}
 		out.row(code(c.Name), c.Help, state)
 	}
 	return out.String()
@@ -172,30 +175,22 @@ func metricsTables(t *testing.T) string {
 	t.Helper()
 	families := allFamilies(t)
 	metrics := func(from string) string {
-		out := newTable("metric", "type", "labels", "drop-in", "meaning")
+		out := newTable("metric", "labels", "meaning")
 		for _, f := range families {
-			dropIn := ""
-			if _, ok := harness.DropInFamilies[f.Name]; ok {
-				dropIn = "yes"
+			if isCounter := strings.HasSuffix(f.Name, "_total"); isCounter != (f.Type == "counter") {
+				t.Errorf("%s is a %s; docs/metrics.md says that counters end in _total", f.Name, f.Type)
 			}
 			if f.Collector == from {
-				out.row(code(f.Name), f.Type, strings.Join(f.Labels, ", "), dropIn, f.Help)
+				out.row(code(f.Name), strings.Join(f.Labels, ", "), f.Help)
 			}
 		}
 		return out.String()
 	}
 	var b strings.Builder
 	for _, c := range collector.All() {
-		fmt.Fprintf(&b, "\n### %s\n\nThe collector `%s`: %s.", c.Name, c.Name, c.Help)
-		if !c.Enabled {
-			fmt.Fprintf(&b, " It is off by default; switch it on with `--collector.%s`.", c.Name)
-		}
-		if c.AgentOnly {
-			b.WriteString(" It runs with `--consul.agent-only`, too.")
-		}
-		b.WriteString("\n\n" + metrics(c.Name))
+		fmt.Fprintf(&b, "\n### %s\n\n%s", c.Name, metrics(c.Name))
 	}
-	b.WriteString("\n### The exporter itself\n\nThese are there whichever collectors run.\n\n" + metrics("") + "\n")
+	b.WriteString("\n### The exporter itself\n\n" + metrics("") + "\n")
 	return b.String()
 }
 
@@ -226,7 +221,8 @@ func allFamilies(t *testing.T) []collector.FamilyInfo {
 	return families
 }
 
-// ownFlags returns the flags of a command without those about agent and probes, which some share with the exporter.
+// ownFlags returns the flags of a command without those that it has in common with the exporter: those about agent and
+// probes, and others with the same default and meaning.
 func ownFlags(t *testing.T, command string) []*kingpin.FlagModel {
 	t.Helper()
 	all, own := cli.App().GetCommand("serve").Model().Flags, cli.App().GetCommand(command).Model().Flags
@@ -237,12 +233,20 @@ func ownFlags(t *testing.T, command string) []*kingpin.FlagModel {
 	if shared > 0 && own[shared-1].Name != "probe.client-ports" {
 		t.Errorf("%s shares %d flags; docs/configuration.md says those up to --probe.client-ports", command, shared)
 	}
-	return own[shared:]
+	return slices.DeleteFunc(slices.Clone(own[shared:]), func(f *kingpin.FlagModel) bool {
+		return slices.ContainsFunc(all, func(of *kingpin.FlagModel) bool {
+			return of.Name == f.Name && of.Help == f.Help && slices.Equal(of.Default, f.Default)
+		})
+	})
 }
 
 func flagsTable(flags []*kingpin.FlagModel) string {
 	out := newTable("flag", "default", "meaning")
 	for _, f := range flags {
+		collectorOf, _ := strings.CutPrefix(f.Name, "collector.")
+		if slices.ContainsFunc(collector.All(), func(c collector.Info) bool { return c.Name == collectorOf }) {
+			continue // docs/metrics.md lists them.
+		}
 		name, usual := "--"+f.Name, strings.Join(f.Default, ", ")
 		if f.IsBoolFlag() {
 			name = "--[no-]" + f.Name

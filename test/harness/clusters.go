@@ -35,6 +35,9 @@ func ServerSeries(family string, a *consultest.Agent) string {
 	return fmt.Sprintf("consul_server_raft_%s{server=%q}", family, a.Name)
 }
 
+// AnsweringVoters is the series of voters that answer on port 8300.
+const AnsweringVoters = `consul_cluster_voters_state{state="answering"}`
+
 // Others returns the servers but those given.
 func Others(c *consultest.Cluster, without ...*consultest.Agent) []*consultest.Agent {
 	return slices.DeleteFunc(slices.Clone(c.Servers), func(a *consultest.Agent) bool {
@@ -61,15 +64,6 @@ func Settle(t *testing.T, c *consultest.Cluster) {
 		WaitFor(t, 2*time.Minute, a.Name+" has a certificate for gRPC", func() string { return withoutCertificate(t, a) })
 	}
 	must.Do(t, c.WaitHealthy(ctx))
-}
-
-// StartPeer starts another cluster of one server, and peers a cluster with it. Each knows the other by its datacenter.
-func StartPeer(t *testing.T, c *consultest.Cluster, datacenter string) *consultest.Cluster {
-	t.Helper()
-	other := consultest.Start(t, consultest.Options{Servers: 1, Datacenter: datacenter})
-	Settle(t, other) // The secret of the token is exchanged over gRPC, which needs its certificate.
-	must.Do(t, c.Peer(Soon(t), other))
-	return other
 }
 
 // withoutCertificate says why a server has no certificate for gRPC yet: unless it has one of its own, it has the leader

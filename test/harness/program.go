@@ -40,6 +40,9 @@ func CheckOf(t *testing.T, a *consultest.Agent, args ...string) (code int, stdou
 	return run(t.Context(), append([]string{"check", "--consul.server=" + a.URL(), "--probe.timeout=500ms"}, args...))
 }
 
+// Unwrapped is a text with single spaces between its words: that of check is wrapped where a line is full.
+func Unwrapped(text string) string { return strings.Join(strings.Fields(text), " ") }
+
 // AlertsOf returns the names of the alerts of all problems, of Consul and of its tenants, with the server.
 func AlertsOf(st status.View) []string {
 	var names []string

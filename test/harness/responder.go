@@ -61,11 +61,12 @@ func WaitFailed(t *testing.T, c *consultest.Cluster, failed *consultest.Agent) {
 // RemoveRule is a rule that removes servers that were dead for 3 s.
 const RemoveRule = `
   - name: dead-peer
+    cluster: any
     matchers: [alertname=~"ConsulServer(Down|Hung)"]
     dry_run: false
     cooldown: 1s
     max_per_hour: 9
-    action: {remove-dead-peer: {dead_for: 3s}}
+    action: {remove-dead-peer: {dead_for: 3s, refused_host_is_dead: true}}
 `
 
 // Kill ends the responder as a crash does.
@@ -206,6 +207,7 @@ func (r *RunningResponder) Settle(t *testing.T) {
 // MarkerRule is the rule for settle.
 const MarkerRule = `
   - name: marker
+    cluster: any
     matchers: [marker="yes"]
     action: {exec: {command: /bin/true}}
 `

@@ -82,14 +82,14 @@ func TestE2EFirewall(t *testing.T) {
 			want := portStates(before)
 			failures := tc.port.Series("consul_port_probe_failures_total", follower, fmt.Sprintf("reason=%q", tc.reason))
 			want["consul_cluster_failure_margin"] = 1
-			want["consul_cluster_reachable_voters"] = 3
+			want[harness.AnsweringVoters] = 3
 			want[unknownVoters], want[lostVoters] = 0, 0
 			if tc.reason != "" {
 				want[tc.port.Series("consul_port_up", follower)] = 0
 				want[failures]++
 				if tc.port == rpc { // The leader has contact with it, so it is not lost, and nothing says that it could be spared.
 					delete(want, "consul_cluster_failure_margin")
-					want["consul_cluster_reachable_voters"] = 2
+					want[harness.AnsweringVoters] = 2
 					want[unknownVoters] = 1
 				}
 			}
@@ -121,7 +121,7 @@ func TestE2EFirewall(t *testing.T) {
 			filter.Lift(t)
 			healed := e.Scrape(t)
 			healed.ExpectPorts(t, harness.PlainPorts, c.Servers...)
-			healed.Expect(t, harness.Samples{"consul_cluster_failure_margin": 1, "consul_cluster_reachable_voters": 3})
+			healed.Expect(t, harness.Samples{"consul_cluster_failure_margin": 1, harness.AnsweringVoters: 3})
 			if tc.reason != "" {
 				healed.Expect(t, harness.Samples{failures: want[failures]})
 			}

@@ -43,7 +43,7 @@ func soakReport(trials []soakTrial, seen []soakScrape) string {
 	for _, scrape := range seen {
 		took = append(took, scrape.took.Seconds())
 	}
-	fmt.Fprintf(&b, "\nIn %s the cluster was broken and mended %d times, and scraped %d times. ",
+	fmt.Fprintf(&b, "\nIn %s the cluster was broken and fixed %d times, and scraped %d times. ",
 		soakTime.String(), len(trials), len(seen))
 	fmt.Fprintf(&b, "Every scrape was answered: half of them within %.2f s, the slowest after %.1f s of the 10 s that "+
 		"Prometheus grants.", median(took), slices.Max(took))

@@ -115,7 +115,7 @@ func lose(how way, roles ...role) breaker {
 			lost = append(lost, s.server(t, r))
 		}
 		answer := float64(len(s.cluster.Servers) - len(lost))
-		shown := harness.Samples{"consul_cluster_reachable_voters": answer}
+		shown := harness.Samples{harness.AnsweringVoters: answer}
 		switch answer {
 		case 0: // What is not there is for nobody to say: the exporter may be cut off itself.
 			shown["consul_up"], shown[`consul_cluster_quorum_state{state="unknown"}`] = 0, 1
@@ -148,7 +148,7 @@ func cutOff(r role) breaker {
 			fmt.Sprintf("ip daddr %s ip saddr != { 127.0.0.1, %s } drop", a.Addr, a.Addr),
 		)
 		return harness.Samples{
-			"consul_cluster_leaders": 1, "consul_cluster_servers_without_leader": 1, "consul_cluster_reachable_voters": 3,
+			"consul_cluster_leaders": 1, "consul_cluster_servers_without_leader": 1, harness.AnsweringVoters: 3,
 			harness.ServerSeries("is_leader", a): 0,
 		}, func() { filter.Lift(t) }
 	}
@@ -159,7 +159,7 @@ func blockRPC(t *testing.T, s *soak) (harness.Samples, func()) {
 	a := s.server(t, follower)
 	filter := filterPackets(t, a, "tcp dport 8300", "drop")
 	return harness.Samples{
-		"consul_cluster_leaders": 1, "consul_cluster_reachable_voters": 2, unknownVoters: 1, lostVoters: 0,
+		"consul_cluster_leaders": 1, harness.AnsweringVoters: 2, unknownVoters: 1, lostVoters: 0,
 		`consul_cluster_quorum_state{state="held"}`: 1, harness.PortSeries("up", a): 0,
 		`consul_cluster_servers{state="alive"}`: 3,
 	}, func() { filter.Lift(t) }

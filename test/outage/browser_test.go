@@ -44,8 +44,9 @@ func (p *play) browse(browser *browsertest.Browser) {
 		p.breaks(p)
 	}
 	p.see()
-	page := browser.Open(p.T, p.e.URL+"/?refresh=off", browsertest.Desk)
+	page := browser.Open(p.T, p.e.URL+"/", browsertest.Desk)
 	page.Picture("page-" + strings.ReplaceAll(p.name, " ", "-"))
+	page.ExpectAccessible()
 	if got := page.Complaints(); len(got) > 0 {
 		p.Errorf("the browser complains: %v", got)
 	}
@@ -62,7 +63,7 @@ func (p *play) browse(browser *browsertest.Browser) {
 	}
 }
 
-// The page reloads itself, and says what has changed since.
+// The page refreshes itself, and says what has changed since.
 func TestStatusPage_Live(t *testing.T) {
 	browser := browsertest.Start(t)
 	leaderDies := scene{name: "the leader dies", breaks: func(p *play) { p.kill(p.leader) }}

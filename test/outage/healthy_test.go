@@ -150,13 +150,13 @@ func (p *play) expectFirstScrape(s harness.Samples) {
 	version, client := consulVersion(p.T, p.leader), p.c.Clients[0].Name
 	want := harness.Samples{
 		"consul_up": 1, "consul_raft_peers": 3, "consul_raft_leader": 1, "consul_serf_lan_members": 4,
-		"consul_cluster_voters": 3, "consul_cluster_quorum": 2, "consul_cluster_reachable_voters": 3,
+		"consul_cluster_voters": 3, "consul_cluster_quorum": 2, harness.AnsweringVoters: 3,
 		"consul_cluster_failure_margin": 1, "consul_cluster_leader_changes_total": 0,
 		"consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1, "consul_cluster_servers_without_leader": 0,
 		"consul_cluster_raft_configurations": 1, "consul_cluster_unknown_raft_peers": 0,
 		`consul_cluster_servers{state="alive"}`: 3, `consul_cluster_servers{state="failed"}`: 0,
 		`consul_cluster_servers{state="leaving"}`: 0, `consul_cluster_servers{state="left"}`: 0,
-		`consul_serf_member_count{pool="lan",status="alive"}`: 4, `consul_serf_member_count{pool="wan",status="alive"}`: 3,
+		`consul_serf_members{pool="lan",status="alive"}`: 4, `consul_serf_members{pool="wan",status="alive"}`: 3,
 		`consul_exporter_consul_requests_total{code="200",endpoint="/v1/agent/self"}`: 3,
 		`consul_exporter_query_known_leader{endpoint="/v1/catalog/nodes"}`:            1,
 		"consul_exporter_scrapes_total":                                               1,
@@ -228,12 +228,15 @@ func (p *play) expectText() {
 	_, text := p.check()
 	const took = ` +[0-9.]+`
 	for _, want := range []string{
-		`\n +8300 +8301 +8301 +8302 +8302 +8500 +8502 +8503 +8600 +8600\n` +
-			` +rpc +lan +lan +wan +wan +http +grpc +grpc +dns +dns\n`,
-		`\n  server-1` + strings.Repeat(took, 5) + strings.Repeat(` +not asked`, 5) + `\n`, // A client's word is not theirs.
-		`\n  client-1` + strings.Repeat(` +-`, 5) + took + took + ` +-` + took + took + `\n`,
+		`\n +8300 +8301 +8301 +8302 +8302 +8500\n +rpc +lan +lan +wan +wan +http\n`,
+		`\n +8502 +8503 +8600 +8600\n +grpc +grpc +dns +dns\n`,
+		`\n  server-1` + strings.Repeat(took, 5) + ` +not asked\n`, // A client's word is not theirs.
+		`\n  server-1` + strings.Repeat(` +not asked`, 4) + `\n`,
+		`\n  client-1` + strings.Repeat(` +-`, 5) + took + `\n`,
+		`\n  client-1` + took + ` +-` + took + took + `\n`,
+		`\n  not asked  not probed on purpose\n  -          no such port\n`,
 		`\n  members, lan  4 alive\n  catalog       4 nodes, 1 service, 3 instances: 3 passing\n` +
-			`  memory        none, so .*\n` +
+			`  memory        none, so .*\n +--state.file or --exporter\)\n` +
 			`  agent         http://127[0-9.]+:8500, client-1 in dc1\n  asked         at 20`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {
@@ -398,8 +401,9 @@ func (p *play) expectWithoutAgent(s harness.Samples) {
 	}
 	s.Expect(p.T, want)
 	s.ExpectNone(p.T, "consul_raft_peers", "consul_raft_leader", "consul_serf_lan_member")
-	if log := p.e.Log.String(); strings.Count(log, "collector=members") != 1 {
-		p.Errorf("want one line about the failing collector members; log:\n%s", log)
+	if log := p.e.Log.String(); strings.Count(log, "change=agent state=failing") != 1 || strings.Contains(log,
+		"level=error") {
+		p.Errorf("want one line about the agent, and no error; log:\n%s", log)
 	}
 }
 
@@ -407,7 +411,8 @@ func (p *play) expectWithoutAgent(s harness.Samples) {
 func agentUnreachable(p *play) outlook {
 	return outlook{
 		level: status.LevelDegraded, problems: []string{"ConsulAgentUnreachable " + p.agent.Name},
-		sentence: fmt.Sprintf("The agent at %s does not answer; "+wholeQuorum, regexp.QuoteMeta(p.agent.URL())),
+		sentence: fmt.Sprintf("The agent at %s refuses connections: nothing listens there; "+wholeQuorum,
+			regexp.QuoteMeta(p.agent.URL())),
 	}
 }
 
@@ -415,9 +420,9 @@ func agentUnreachable(p *play) outlook {
 func (p *play) expectNothingKnown() {
 	p.expect(p.export(p.agent), true, outlook{
 		level: status.LevelUnknown, problems: []string{"ConsulAgentUnreachable"},
-		sentence: fmt.Sprintf(`The agent at %s does not answer, and no server is known that could be queried instead\.`,
+		sentence: fmt.Sprintf(`The agent at %s refuses connections: nothing listens there\.`,
 			regexp.QuoteMeta(p.agent.URL())),
 	})
 	p.expectStop(p.leader.Name, cli.ExitUnknown,
-		"connection refused); without an agent the servers are not known, so name another one with --consul.server")
+		"refuses connections: nothing listens there. Start Consul there, or set --consul.server to the HTTP API")
 }

@@ -20,7 +20,7 @@ import (
 
 // threeVoters is what is right of a cluster of three in which each server is who it is.
 var threeVoters = harness.Samples{
-	"consul_cluster_voters": 3, "consul_cluster_reachable_voters": 3, "consul_cluster_failure_margin": 1,
+	"consul_cluster_voters": 3, harness.AnsweringVoters: 3, "consul_cluster_failure_margin": 1,
 	"consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1, "consul_cluster_raft_configurations": 1,
 	"consul_cluster_unknown_raft_peers": 0, "consul_cluster_foreign_servers": 0,
 }
@@ -110,7 +110,8 @@ func TestIdentity_RenamedAtTheSameAddress(t *testing.T) {
 		`consul_autopilot_server_healthy{server="renamed"}`:                     1,
 	}), `consul_server_raft_is_leader{server="server-3"}`, `consul_autopilot_server_healthy{server="server-3"}`)
 	expectServers(t, s, []string{"renamed", "server-1", "server-2"}, []string{"server-3"})
-	if code, out, _ := harness.CheckOf(t, c.Servers[0]); strings.Contains(out, "split brain") || code == cli.ExitUnknown {
+	if code, out, _ := harness.CheckOf(t, c.Servers[0]); strings.Contains(out, "ConsulSplitBrain") ||
+		code == cli.ExitUnknown {
 		t.Errorf("check exits with %d: %s", code, out)
 	}
 }
@@ -176,7 +177,7 @@ func TestIdentity_OneAddress(t *testing.T) {
 	// One of them dies, and only that one is down.
 	must.Do(t, c.Servers[2].Kill())
 	e.Await(t, harness.Samples{
-		"consul_cluster_reachable_voters": 2, "consul_cluster_leaders": 1,
+		harness.AnsweringVoters: 2, "consul_cluster_leaders": 1,
 		harness.Port(8300, "rpc", "tcp").Series("consul_port_up", c.Servers[0]): 1,
 		harness.Port(8310, "rpc", "tcp").Series("consul_port_up", c.Servers[1]): 1,
 	})

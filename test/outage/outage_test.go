@@ -79,7 +79,7 @@ var outageScenes = []scene{
 		name: "a follower hangs", breaks: func(p *play) { p.stop(p.followers[1]) },
 		want: func(p *play) outlook {
 			return outlook{
-				level: status.LevelDegraded, problems: []string{"ConsulServerHung " + p.followers[1].Name, "ConsulQuorumAtRisk"},
+				level: status.LevelDegraded, problems: []string{"ConsulQuorumAtRisk", "ConsulServerHung " + p.followers[1].Name},
 				sentence: fmt.Sprintf(
 					`2 of 3 voters answer, quorum is 2, %s leads; %s hangs; no further failure can be tolerated\.`,
 					p.leader, p.followers[1]),
@@ -105,7 +105,7 @@ var outageScenes = []scene{
 				harness.PortSeries("up", p.leader):                                       0,
 				harness.PortSeries("probe_failures_total", p.leader, `reason="refused"`): 1,
 				"consul_cluster_failure_margin":                                          0,
-				"consul_cluster_reachable_voters":                                        2,
+				harness.AnsweringVoters:                                                  2,
 			})
 		},
 		want: leaderKilled,
@@ -257,7 +257,7 @@ func (p *play) expectCatchUp() {
 // leaderKilled is what all views show when there is another leader.
 func leaderKilled(p *play) outlook {
 	return outlook{
-		level: status.LevelDegraded, problems: []string{"ConsulServerDown " + p.leader.Name, "ConsulQuorumAtRisk"},
+		level: status.LevelDegraded, problems: []string{"ConsulQuorumAtRisk", "ConsulServerDown " + p.leader.Name},
 		sentence: fmt.Sprintf(`2 of 3 voters answer, quorum is 2, server-[123] leads; %s is down; `+
 			`no further failure can be tolerated\.`,
 			p.leader),
@@ -265,8 +265,9 @@ func leaderKilled(p *play) outlook {
 			"consul_cluster_failure_margin": 0, "consul_cluster_servers_without_leader": 0, "consul_raft_peers": 3,
 			harness.PortSeries("up", p.leader): 0,
 		}),
-		unwanted: append(unknownToAutopilot(p.leader),
-			harness.ServerSeries("is_leader", p.leader), harness.ServerSeries("last_log_index", p.leader)),
+		unwanted: []string{
+			harness.ServerSeries("is_leader", p.leader), harness.ServerSeries("last_log_index", p.leader),
+		},
 	}
 }
 
@@ -275,13 +276,9 @@ func (p *play) autopilotWithout(dead *consultest.Agent) harness.Samples {
 	p.Helper()
 	return judges(1).With(harness.Samples{
 		"consul_autopilot_cluster_healthy": 0, "consul_autopilot_cluster_failure_tolerance": 0,
-		autopilotSeries("healthy", dead): 0, autopilotSeries("voter", dead): 1,
+		autopilotSeries("healthy", dead):           0,
 		autopilotSeries("healthy", p.followers[0]): 1, p.aliveOfVersion(): 3,
 	})
-}
-
-func unknownToAutopilot(dead *consultest.Agent) []string {
-	return []string{autopilotSeries("last_index", dead), autopilotSeries("last_contact_seconds", dead)}
 }
 
 func (p *play) expectSuccessor() {
@@ -295,7 +292,7 @@ func (p *play) expectSuccessor() {
 		p.Errorf("last success of the killed leader is %v; want it kept from before", last)
 	}
 	client := p.export(p.c.Clients[0])
-	client.Await(p.T, p.autopilotWithout(p.leader), unknownToAutopilot(p.leader)...)
+	client.Await(p.T, p.autopilotWithout(p.leader))
 	for _, e := range []*harness.Exporter{p.e, client} {
 		e.ScrapeUntil(p.T, time.Minute, "one round trip between two servers", func(s harness.Samples) bool {
 			return len(s.Labels("consul_serf_rtt_seconds", "from")) == 1
@@ -334,7 +331,7 @@ func (p *play) expectQuorumLost(s harness.Samples) {
 		}), "\n")
 	})
 	s.Expect(p.T, harness.Samples{
-		"consul_up": 1, "consul_cluster_voters": 3, "consul_cluster_quorum": 2, "consul_cluster_reachable_voters": 1,
+		"consul_up": 1, "consul_cluster_voters": 3, "consul_cluster_quorum": 2, harness.AnsweringVoters: 1,
 		"consul_cluster_failure_margin": -1, "consul_cluster_reported_leaders": 0, "consul_cluster_raft_configurations": 1,
 		harness.PortSeries("up", survivor): 1, harness.PortSeries("up", p.leader): 0,
 		harness.ServerSeries("has_leader", survivor): 0, harness.ServerSeries("is_leader", survivor): 0,
@@ -378,22 +375,15 @@ func (p *play) expectAutopilot(e *harness.Exporter) {
 		"consul_autopilot_config_max_trailing_logs":                 maxTrailingLogs,
 		"consul_autopilot_config_min_quorum":                        3,
 		"consul_autopilot_config_cleanup_dead_servers":              0,
-		autopilotSeries("last_contact_seconds", p.leader):           0,
 	}
 	for _, a := range p.c.Servers {
-		want[autopilotSeries("healthy", a)], want[autopilotSeries("voter", a)] = 1, 1
+		want[autopilotSeries("healthy", a)] = 1
 	}
 	s := e.Await(p.T, want)
-	for id, server := range state.Servers {
+	for _, server := range state.Servers {
 		a := p.c.Servers[slices.IndexFunc(p.c.Servers, func(a *consultest.Agent) bool { return a.Name == server.Name })]
-		index, contact := s[autopilotSeries("last_index", a)], s[autopilotSeries("last_contact_seconds", a)]
 		stable := time.UnixMilli(int64(1000 * s[autopilotSeries("stable_since_timestamp_seconds", a)]))
-		switch age := time.Since(stable); {
-		case math.Abs(index-float64(server.LastIndex)) > 100:
-			p.Errorf("last index of %s is %v; Consul says %v", a, index, server.LastIndex)
-		case (contact == 0) != (id == state.Leader) || contact > 1:
-			p.Errorf("last contact of %s is %v s; want 0 for the leader %s only and never 1 s", a, contact, p.leader)
-		case age < 0 || age > 15*time.Minute:
+		if age := time.Since(stable); age < 0 || age > 15*time.Minute {
 			p.Errorf("%s is stable for %s; want since the start of the test at most", a, age)
 		}
 	}

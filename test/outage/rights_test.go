@@ -171,7 +171,7 @@ var noToken = scene{
 			metrics[harness.PortSeries("up", nameless(a))] = 1
 		}
 		return outlook{
-			level: status.LevelDegraded, problems: []string{"ConsulCollectorRefused"},
+			level: status.LevelDegraded, problems: []string{"ConsulCollectorFails"},
 			sentence: "3 of 3 voters answer, quorum is 2, 127[0-9.]+:8300 leads; the token cannot read everything; " +
 				`one more failure can be tolerated\.`,
 			metrics: metrics,
@@ -190,7 +190,7 @@ var noToken = scene{
 		p.expectUnnoticed(p.agent, "/v1/health/node")
 	},
 	window: "degraded: Consul",
-	page:   []string{"3 of 3 voters answer", "ConsulCollectorRefused", "Unavailable:", "8300/tcp"},
+	page:   []string{"3 of 3 voters answer", "ConsulCollectorFails", "Unavailable:", "8300"},
 }
 
 // nameless is a server as it is known to those who may not read its name.

@@ -137,8 +137,7 @@ func (p *play) watchMargin(ctx context.Context) <-chan map[float64]int {
 func (p *play) undecided(s harness.Samples) (n float64) {
 	for _, a := range p.c.Servers {
 		_, answers := s[harness.ServerSeries("has_leader", a)]
-		_, contact := s[autopilotSeries("last_contact_seconds", a)]
-		healthy := s["consul_cluster_leaders"] == 1 && contact && s[autopilotSeries("healthy", a)] == 1
+		healthy := s["consul_cluster_leaders"] == 1 && s[autopilotSeries("healthy", a)] == 1
 		turnedAway := sumOf(s, "consul_port_turned_away{", fmt.Sprintf("server=%q,", a.Name)) > 0
 		if !answers && (healthy || turnedAway) {
 			n++

@@ -170,7 +170,8 @@ func TestSafeToStop_Memory(t *testing.T) {
 		}
 	}
 	code, out, errs := harness.CheckOf(t, c.Servers[1], "--state.file="+file)
-	if code != cli.ExitHealthy || !strings.Contains(out, "about another cluster") || strings.Contains(out, stranger.Name) {
+	if code != cli.ExitHealthy || !strings.Contains(harness.Unwrapped(out), "about another cluster") ||
+		strings.Contains(out, stranger.Name) {
 		t.Errorf("check: exit code %d, printed %q and %q; want no %s", code, out, errs, stranger.Name)
 	}
 }

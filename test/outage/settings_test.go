@@ -101,7 +101,7 @@ func TestSettings_Defaults(t *testing.T) {
 			}
 			_, stdout, _ := harness.RunProgram(t, append([]string{"check"}, flags...)...)
 			if want := "http, 8502, 8503, dns, dns/udp: the server's own configuration cannot be read"; !strings.Contains(
-				stdout, want) {
+				harness.Unwrapped(stdout), want) {
 				t.Errorf("check does not say %q:\n%s", want, stdout)
 			}
 			for _, server := range e.FreshStatus(t).Servers[1:] {

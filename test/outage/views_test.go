@@ -175,8 +175,8 @@ func top(v *status.View) string {
 
 var (
 	pageHead    = regexp.MustCompile(`<strong class="level">(.*?)</strong></p>\s*<h1>(.*?)</h1>`)
-	pageProblem = regexp.MustCompile(`<li class="\w+"><strong>(\w+)</strong> <span>(.*?)</span> <a[^>]+>(\w+)</a>`)
-	continued   = regexp.MustCompile(`\n {9,}`) // Long lines are.
+	pageProblem = regexp.MustCompile(`<li class="\w+"[^>]*><strong>(\w+)</strong> <span>(.*?)</span> <a[^>]+>(\w+)</a>`)
+	continued   = regexp.MustCompile(`\n {4,}`) // Long lines are.
 	textProblem = regexp.MustCompile(`(?m)^  (critical|warning|info) +(Consul\w+) +(.*\S) *$`)
 	since       = regexp.MustCompile(` since [^;,\n]+`)
 )
@@ -208,7 +208,7 @@ func metricsOf(v *status.View) harness.Samples {
 	want := harness.Samples{"consul_up": zeroOrOne(*v.Agent.Up)}
 	if q := v.Quorum; q != nil {
 		want["consul_cluster_voters"], want["consul_cluster_quorum"] = float64(q.Voters), float64(q.Needed)
-		want["consul_cluster_reachable_voters"] = float64(q.Reachable)
+		want[harness.AnsweringVoters] = float64(q.Reachable)
 		if q.Margin != nil {
 			want["consul_cluster_failure_margin"] = float64(*q.Margin)
 		}
@@ -238,7 +238,7 @@ func metricsOf(v *status.View) harness.Samples {
 	}
 	for _, pool := range v.Members {
 		for status, n := range pool.ByStatus {
-			want[fmt.Sprintf("consul_serf_member_count{pool=%q,status=%q}", pool.Pool, status)] = float64(n)
+			want[fmt.Sprintf("consul_serf_members{pool=%q,status=%q}", pool.Pool, status)] = float64(n)
 		}
 	}
 	for _, s := range v.Servers {

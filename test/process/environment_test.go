@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -128,7 +129,10 @@ func TestEnvironment_Requests(t *testing.T) {
 			}
 			own.expectIdentity(t, "check", want)
 
-			const rule = "- {name: a, matchers: [alertname=A], action: {transfer-leadership: {}}}"
+			const rule = "- {name: a, cluster: any, matchers: [alertname=A], action: {transfer-leadership: {}}}"
+			for _, name := range []string{"HTTP_TOKEN", "HTTP_TOKEN_FILE", "HTTP_AUTH", "NAMESPACE", "PARTITION"} {
+				t.Setenv("CONSUL_RESPONDER_"+name, os.Getenv("CONSUL_"+name))
+			}
 			r := harness.StartResponder(t, own.address, 3, rule, tc.flags...)
 			r.Deliver(t, harness.Firing("A", time.Now()))
 			r.WaitDecision(t)

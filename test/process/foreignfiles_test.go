@@ -47,7 +47,7 @@ func responderConfig(t *testing.T, dir string) (flag string) {
 	t.Helper()
 	return "--config.file=" + harness.WriteFile(t, "responder.yml",
 		"expected_servers: 3\nhistory: {file: "+dir+"/history.jsonl, keep: 3}\nrules:\n"+
-			"  - {name: r, matchers: [alertname=A], action: {exec: {command: /bin/true}}}\n")
+			"  - {name: r, cluster: any, matchers: [alertname=A], action: {exec: {command: /bin/true}}}\n")
 }
 
 // A file of others at a path that a command would write to stays as it is, and the command writes nothing at all.

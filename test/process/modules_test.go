@@ -87,7 +87,7 @@ func twoClusters(t *testing.T, two *consultest.Cluster, tokenTwo string) {
 		want := harness.Samples{
 			"probe_success": 1, "consul_up": 1, "consul_cluster_leaders": 1,
 			"consul_raft_peers": servers, "consul_serf_lan_members": servers, "consul_cluster_voters": servers,
-			"consul_cluster_reachable_voters": servers, `consul_cluster_servers{state="alive"}`: servers,
+			harness.AnsweringVoters: servers, `consul_cluster_servers{state="alive"}`: servers,
 			"consul_exporter_scrapes_total":                                       scrapes,
 			harness.PortSeries("up", c.Servers[0]):                                1,
 			harness.PortSeries("probes_total", c.Servers[0]):                      scrapes,

@@ -57,7 +57,7 @@ func TestPasswords_Rejected(t *testing.T) {
 			{"--config.check", "--config.file=" + file("scheme.yml", "modules: {m: {scheme: %q, targets: [a]}}", url)},
 			{"--config.check", "--config.file=" + file("key.yml", "modules: {m: {%q: 1, targets: [a]}}", url)},
 			{"responder", "--config.check", "--config.file=" + file("r.yml", "{expected_servers: 1, history: {file: h}, "+
-				"rules: [{name: r, matchers: [a=b], action: {notify: {url: %q, timeout: 1h}}}]}", url)},
+				"rules: [{name: r, cluster: any, matchers: [a=b], action: {notify: {url: %q, timeout: 1h}}}]}", url)},
 		} {
 			code, stdout, stderr := harness.RunProgram(t, args...)
 			if code == 0 && args[0] != "alerts" {

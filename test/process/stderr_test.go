@@ -147,7 +147,7 @@ func TestStderrFull(t *testing.T) {
 	for range 15 {
 		p.ask(t, http.MethodPost, "/-/reload", http.StatusInternalServerError)
 	}
-	p.until(t, `level=error .*collector failed`)
+	p.until(t, `level=warn .*change=agent state=failing`)
 	if n := p.until(t, `level=warn .*lines are missing here" dropped=(\d+)`)[1]; len(n) < 3 {
 		t.Errorf("%s lines were dropped; want some thousand", n)
 	}

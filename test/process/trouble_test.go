@@ -59,7 +59,7 @@ func fewDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 		s.ExpectPorts(t, harness.PlainPorts, c.Servers...)
 		s.Expect(t, harness.Samples{
 			"process_max_fds": 64, "consul_up": 1, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1,
-			`consul_cluster_voters_state{state="answering"}`: 3, `consul_cluster_voters_state{state="unknown"}`: 0,
+			harness.AnsweringVoters: 3, `consul_cluster_voters_state{state="unknown"}`: 0,
 			`consul_exporter_own_faults_total{kind="probe"}`: 0, `consul_exporter_own_faults_total{kind="request"}`: 0,
 		})
 		expectSuccess(t, s)
@@ -98,8 +98,8 @@ func noDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 			t.Errorf("%d ports are skipped; want all %d:\n%s", skipped, planned, s)
 		}
 		s.Expect(t, harness.Samples{
-			"consul_cluster_voters": 3, "consul_cluster_reachable_voters": 0,
-			`consul_cluster_voters_state{state="answering"}`:                        0,
+			"consul_cluster_voters":                                                 3,
+			harness.AnsweringVoters:                                                 0,
 			`consul_cluster_voters_state{state="lost"}`:                             0,
 			`consul_cluster_voters_state{state="unknown"}`:                          3,
 			`consul_cluster_quorum_state{state="unknown"}`:                          1,
@@ -205,7 +205,6 @@ func TestTrouble_FileBlocksAtStart(t *testing.T) {
 	}
 	cert := webConfig("fifo", certificates.Key, certificates.CACert)
 	key := webConfig(certificates.Cert, fifo, certificates.CACert)
-	const consulTLS = "--consul.ca-file, --consul.cert-file, --consul.key-file: "
 	const webTLS = "--web.config.file: tls_server_config."
 	for _, tc := range []struct {
 		want string
@@ -213,11 +212,14 @@ func TestTrouble_FileBlocksAtStart(t *testing.T) {
 	}{
 		{"--consul.token-file: ", []string{"--consul.token-file=" + fifo}},
 		{"--serf.encrypt-key-file: ", []string{"--serf.encrypt-key-file=" + fifo}},
-		{consulTLS, []string{"--consul.ca-file=" + fifo}},
-		{consulTLS, []string{"--consul.cert-file=" + certificates.Cert, "--consul.key-file=" + fifo}},
+		{"--consul.ca-file: ", []string{"--consul.ca-file=" + fifo}},
+		{
+			"--consul.cert-file, --consul.key-file: ",
+			[]string{"--consul.cert-file=" + certificates.Cert, "--consul.key-file=" + fifo},
+		},
 		{"--rpc.ca-file: ", []string{"--rpc.ca-file=" + fifo}},
 		{"--responder.secret-file: ", []string{"--responder.secret-file=" + fifo}},
-		{"", []string{"--config.file=" + fifo}},
+		{"--config.file: ", []string{"--config.file=" + fifo}},
 		{"--web.config.file: ", []string{"--web.config.file=" + fifo}},
 		{webTLS + "cert_file: ", []string{cert}},
 		{webTLS + "key_file: ", []string{key}},
@@ -225,7 +227,7 @@ func TestTrouble_FileBlocksAtStart(t *testing.T) {
 		{webTLS + "key_file: ", []string{"--config.check", key}},
 		{webTLS + "cert_file: ", []string{"responder", cert}},
 		{"--consul.token-file: ", []string{"check", "--consul.token-file=" + fifo}},
-		{"", []string{"responder", "--config.file=" + fifo}},
+		{"--config.file: ", []string{"responder", "--config.file=" + fifo}},
 	} {
 		t.Run(strings.SplitN(tc.args[0], "=", 2)[0], func(t *testing.T) {
 			t.Parallel()

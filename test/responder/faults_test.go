@@ -27,10 +27,12 @@ func oneOfThreeDown(t *testing.T, c *consultest.Cluster, flags ...string) {
 	ran := filepath.Join(t.TempDir(), "ran")
 	r := harness.StartResponder(t, leader.URL(), 3, fmt.Sprintf(`
   - name: transfer
+    cluster: any
     matchers: [alertname="Transfer"]
     dry_run: false
     action: {transfer-leadership: {to: %s}}
   - name: stop
+    cluster: any
     matchers: [alertname="Stop"]
     dry_run: false
     action: {exec: {command: %s}}
@@ -105,7 +107,7 @@ func TestResponder_RemoveDeadPeer(t *testing.T) {
 	expectVoters(harness.Others(c, dead))
 	done := removals()[0]
 	harness.ExpectDecision(t, done, "dead-peer", responder.ResultDone, "Without "+dead.Name+
-		" there are 4 voters, of which 4 can be counted on, and the quorum is 3: 1 more may fail.")
+		" there are 4 voters, of which 4 can be counted on, and the quorum is 3: one more failure can be tolerated.")
 	want := responder.QuorumRecord{VotersBefore: 5, VotersAfter: 4, NeededBefore: 3, NeededAfter: 3, Before: 4, After: 4}
 	if q := done.Quorum; q == nil || *q != want {
 		t.Errorf("the quorum in the history is %+v", q)

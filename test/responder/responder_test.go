@@ -69,7 +69,7 @@ func TestResponder_Transfer(t *testing.T) {
 	expectOnlyReads(t, watched, mayRead, writes)
 
 	rule := func(more string) string {
-		return "\n  - {name: transfer, matchers: [alertname=Transfer], " + more + "}\n" + harness.MarkerRule
+		return "\n  - {name: transfer, cluster: any, matchers: [alertname=Transfer], " + more + "}\n" + harness.MarkerRule
 	}
 	toNext := "action: {transfer-leadership: {to: " + next.Name + "}}"
 	afterwards := "Without " + leader.Name + " 2 of 3 voters can be counted on"

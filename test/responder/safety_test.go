@@ -37,6 +37,7 @@ func startHookResponder(t *testing.T) *hookResponder {
 	hook := harness.Script(t, `echo "$CONSUL_RESPONDER_LABEL_round" >> `+ran+`; sleep 0.1`)
 	r := harness.StartResponder(t, c.Servers[0].URL(), 3, fmt.Sprintf(`
   - name: hook
+    cluster: any
     matchers: [alertname="Hook"]
     dry_run: false
     cooldown: 1s
@@ -111,13 +112,19 @@ func TestResponder_KilledAnytime(t *testing.T) {
 func TestResponder_BadOptions(t *testing.T) {
 	t.Parallel()
 	const rules = "expected_servers: 1\nhistory: {file: history}\n" +
-		"rules: [{name: a, matchers: [a=b], action: {transfer-leadership: {}}}]\n"
+		"rules: [{name: a, cluster: any, matchers: [a=b], action: {transfer-leadership: {}}}]\n"
 	dir := harness.WriteFiles(t, map[string]string{
 		"open.yml": rules, "secret": "x", "locked.yml": rules + "secret_file: secret",
 		"no-secret.yml": rules + "secret_file: missing",
 		"no-folder.yml": strings.Replace(rules, "history}", "no/history}", 1),
 		"web.yml":       "basic_auth_users: {a: $2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG}",
 	})
+	writable := filepath.Join(dir, "writable.yml")
+	must.Do(t, os.WriteFile(writable, []byte(rules), 0o600))
+	must.Do(t, os.Chmod(writable, 0o666))
+	const canWrite = "--config.file: DIR/writable.yml can be written by others (-rw-rw-rw-), who could make the " +
+		"responder do anything; see that only root and the responder's user can write it, or allow it with " +
+		"--config.allow-writable-files"
 	const open, locked = "--config.file=DIR/open.yml", "--config.file=DIR/locked.yml"
 	const noSecret = "secret_file: there is none; without a secret the responder listens on loopback addresses only, " +
 		"such as --web.listen-address=127.0.0.1:9108"
@@ -128,6 +135,8 @@ func TestResponder_BadOptions(t *testing.T) {
 		{locked + " --web.listen-address=:9108", ""},
 		{open + " --web.listen-address=[::1]:9108", ""},
 		{"", "--config.file: there is none; docs/responder.example.yml has all that it can have"},
+		{"--config.file=DIR/writable.yml", canWrite},
+		{"--config.file=DIR/writable.yml --config.allow-writable-files", ""},
 		{"--config.file=DIR/missing", "open DIR/missing: no such file or directory"},
 		{open + " --web.listen-address=:9108", noSecret},
 		{open + " --web.listen-address=localhost:9108 --web.listen-address=10.0.0.1:9108", noSecret},

@@ -57,10 +57,12 @@ func (a wantAlert) pends(t *testing.T) time.Duration {
 
 // notSeen are the alerts that no fault here leads to.
 var notSeen = []string{
-	"ConsulACLReplicationFails", "ConsulEvenVoters", "ConsulExporterCutOff", "ConsulLicenseExpires",
-	"ConsulRaftApplyLag", "ConsulRaftCommitSlow", "ConsulRaftLogCorrupt", "ConsulRaftLogTooShort",
-	"ConsulRaftSaturated", "ConsulResponderFails", "ConsulResponderRefuses", "ConsulServerWANMissing",
-	"ConsulServersDisagree", "ConsulSplitBrain", "ConsulStaleRaftPeer", "ConsulVersionSkew",
+	"ConsulACLReplicationFails", "ConsulCatalogShrinks", "ConsulDNSErrors", "ConsulDatacenterGone",
+	"ConsulEvenVoters", "ConsulExporterCertificateExpires", "ConsulExporterCutOff", "ConsulLicenseExpires",
+	"ConsulManyMembersFailed", "ConsulNodeGone", "ConsulRPCErrors", "ConsulRaftApplyLag", "ConsulRaftCommitSlow",
+	"ConsulRaftLogCorrupt", "ConsulRaftLogTooShort", "ConsulRaftSaturated", "ConsulRateLimited",
+	"ConsulResponderFails", "ConsulResponderRefuses", "ConsulServerWANMissing", "ConsulServerWithoutVote",
+	"ConsulServersDisagree", "ConsulServiceVanished", "ConsulSplitBrain", "ConsulStaleRaftPeer", "ConsulVersionSkew",
 }
 
 // secondsToPage is how long after a fault the notification came, by fault and alert, as the document has it.
@@ -137,7 +139,7 @@ func provenRows(t *testing.T, b *strings.Builder, f fault, seconds map[alertID]s
 		written[a.id()] = true
 		cells := []string{name, "`" + a.name + "`", a.severity, "held back", seconds[a.id()]}
 		if !a.held {
-			cells[3] = receivers[a.severity]
+			cells[3] = receiverOf(a.severity, a.labels)
 		}
 		for _, cell := range cells {
 			b.WriteString(strings.TrimRight("| "+cell, " ") + " ")

@@ -258,7 +258,7 @@ func (p *observation) expectNotifications(t *testing.T) {
 			default:
 				t.Errorf("%s is %s, which is not expected: %s", text, alert.Status, alert.Annotations["description"])
 			}
-			if want := receivers[alert.Labels["severity"]]; page.receiver != want {
+			if want := receiverOf(alert.Labels["severity"], alert.Labels); page.receiver != want {
 				t.Errorf("%s went to %s; want it to go to %s", text, page.receiver, want)
 			}
 			for _, name := range []string{"summary", "description", "runbook_url"} {

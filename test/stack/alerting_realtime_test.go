@@ -76,22 +76,28 @@ var realActs = []realAct{
 	{
 		name: "a follower of three is killed", cluster: "killed-3", servers: 3, asked: "server-1",
 		breaks: kill("server-3"), repairs: restart("server-3"), gone: []string{"server-3"},
-		alerts: []realAlert{{critical("ConsulServerDown", "server=server-3"), atRiskWithin}},
+		alerts: []realAlert{
+			{critical("ConsulQuorumAtRisk", ""), atRiskWithin},
+			{warning("ConsulServerDown", "server=server-3"), goneWithin},
+		},
 	},
 	{
 		name: "a follower of three hangs (SIGSTOP)", cluster: "hung-3", servers: 3, asked: "server-1",
 		breaks: stop("server-3"), repairs: resume("server-3"), gone: []string{"server-3"},
-		alerts: []realAlert{{critical("ConsulServerHung", "server=server-3"), atRiskWithin}},
+		alerts: []realAlert{
+			{critical("ConsulQuorumAtRisk", ""), atRiskWithin},
+			{warning("ConsulServerHung", "server=server-3"), goneWithin},
+		},
 	},
 	{
 		name: "a follower of five is killed", cluster: "killed-5", servers: 5, asked: "server-1",
 		breaks: kill("server-5"), repairs: restart("server-5"), gone: []string{"server-5"},
-		alerts: []realAlert{{critical("ConsulServerDown", "server=server-5"), goneWithin}},
+		alerts: []realAlert{{warning("ConsulServerDown", "server=server-5"), goneWithin}},
 	},
 	{
 		name: "a follower of five hangs (SIGSTOP)", cluster: "hung-5", servers: 5, asked: "server-1",
 		breaks: stop("server-5"), repairs: resume("server-5"), gone: []string{"server-5"},
-		alerts: []realAlert{{critical("ConsulServerHung", "server=server-5"), goneWithin}},
+		alerts: []realAlert{{warning("ConsulServerHung", "server=server-5"), goneWithin}},
 	},
 	{
 		name: "two of three servers are killed", cluster: "quorum-killed", servers: 3, asked: "server-3",
@@ -99,7 +105,8 @@ var realActs = []realAct{
 		gone: []string{"server-1", "server-2"},
 		alerts: []realAlert{
 			{critical("ConsulQuorumLost", ""), quorumLostWithin},
-			{held(critical("ConsulNoLeader", "")), quorumLostWithin},
+			{warning("ConsulServerDown", "server=server-1"), goneWithin},
+			{warning("ConsulServerDown", "server=server-2"), goneWithin},
 		},
 	},
 	{
@@ -108,17 +115,18 @@ var realActs = []realAct{
 		gone: []string{"server-1", "server-2"},
 		alerts: []realAlert{
 			{critical("ConsulQuorumLost", ""), quorumLostWithin},
-			{held(critical("ConsulNoLeader", "")), quorumLostWithin},
+			{warning("ConsulServerHung", "server=server-1"), goneWithin},
+			{warning("ConsulServerHung", "server=server-2"), goneWithin},
 		},
 	},
 	{
-		name:    "the only agent that is asked is killed",
+		name:    "the only configured agent is killed",
 		cluster: "agent", servers: 1, clients: 1, asked: "client-1",
 		breaks: kill("client-1"), repairs: restart("client-1"),
 		alerts: []realAlert{{critical("ConsulAgentUnreachable", ""), atRiskWithin}},
 	},
 	{
-		name:    "all servers and the agent are killed, and the exporter starts anew",
+		name:    "all servers and the agent are killed, and the exporter restarts",
 		cluster: "total", servers: 3, clients: 1, asked: "client-1",
 		breaks:  kill("server-1", "server-2", "server-3", "client-1"),
 		repairs: restart("server-1", "server-2", "server-3", "client-1"),

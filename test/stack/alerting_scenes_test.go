@@ -24,7 +24,7 @@ import (
 func TestStackAlerts(t *testing.T) {
 	t.Run("in real time", func(t *testing.T) {
 		t.Parallel()
-		playRealTime(t, sampleOfRealActs(), 6*time.Minute)
+		playRealTime(t, sampleOfRealActs(), 8*time.Minute)
 	})
 	play(t, slices.Concat(serverFaults, exporterFaults, meshFaults))
 }
@@ -102,8 +102,16 @@ type wantAlert struct {
 	held bool
 }
 
-// receivers are the receivers of the example by severity.
-var receivers = map[string]string{"critical": "pager", "warning": "chat", "info": "mail"}
+// receivers are the receivers of the example by severity, for all alerts but those about a service.
+var receivers = map[string]string{"critical": "pager", "warning": "chat", "info": "tickets"}
+
+// receiverOf is the receiver of an alert.
+func receiverOf(severity string, labels map[string]string) string {
+	if labels["service_name"] != "" {
+		return "services"
+	}
+	return receivers[severity]
+}
 
 func critical(name, labels string) wantAlert { return newWantAlert(name, "critical", labels) }
 func warning(name, labels string) wantAlert  { return newWantAlert(name, "warning", labels) }

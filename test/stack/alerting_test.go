@@ -145,7 +145,8 @@ func scaledPack(t *testing.T, settings map[string]string) string {
 	t.Helper()
 	pack := string(alerts.Join(harness.PackFiles(t, settings)))
 	pack = shorten(t, pack, `(\b(?:keep_firing_)?for: )([0-9]\w*)()`)
-	return shorten(t, pack, `(\[)([0-9]\w*)(\])`)
+	pack = shorten(t, pack, `(\[)([0-9]\w*)(\]|:)`)
+	return shorten(t, pack, `(\[\w+:)([0-9]\w*)(\])`)
 }
 
 // scaledAlertmanager is the configuration of the example with its times shortened, and with the receivers of the test.
@@ -156,14 +157,17 @@ func scaledAlertmanager(t *testing.T, receiver string) string {
 	return receiving(t, config, receiver)
 }
 
-// receiving is a configuration of Alertmanager with the receivers of the test: one path for each.
+// exampleReceivers are the receivers of the example, without the one that is a comment.
+var exampleReceivers = regexp.MustCompile(`(?m)^  - name: (\w+)\n(?:    .*\n)+`)
+
+// receiving is a configuration of Alertmanager with webhooks of the test in the place of its receivers: one path for
+// each.
 func receiving(t *testing.T, config, receiver string) string {
 	t.Helper()
-	urls := regexp.MustCompile(`http://(\w+)\.example/consul`)
-	if n := len(urls.FindAllString(config, -1)); n != len(receivers) {
-		t.Fatalf("the example has %d receivers to replace; want %d", n, len(receivers))
+	if n := len(exampleReceivers.FindAllString(config, -1)); n != len(receivers)+1 { // That of services.
+		t.Fatalf("the example has %d receivers to replace", n)
 	}
-	return urls.ReplaceAllString(config, receiver+"/$1")
+	return exampleReceivers.ReplaceAllString(config, "  - name: $1\n    webhook_configs: [{url: "+receiver+"/$1}]\n")
 }
 
 // shorten divides the durations that an expression finds as its second group.

@@ -78,9 +78,13 @@ var notOnPages = map[string]string{
 	"ConsulNodeMaintenanceLong":     "rests on how long the maintenance lasts",
 	"ConsulPeeringDown":             "the status does not include peerings",
 	"ConsulPortErrors":              "rests on a rate over time",
-	"ConsulPortNotAnswering":        "the table of ports has it, and the alert about the port is a problem",
 	"ConsulPortViewsDiffer":         "compares what several exporters see",
+	"ConsulCatalogShrinks":          "compares with an hour ago",
+	"ConsulServiceVanished":         "compares with an hour ago",
+	"ConsulRPCErrors":               "rests on a rate over time",
+	"ConsulRateLimited":             "rests on a rate over time",
 	"ConsulScrapeSlow":              "is about scrapes of the metrics",
+	"ConsulServerWithoutVote":       "rests on an hour without a vote",
 	"ConsulServiceMaintenanceLong":  "rests on how long the maintenance lasts",
 }
 

@@ -70,19 +70,12 @@ func waitScraped(b *testing.B, prometheus *harness.Exporter, expr string) (at ti
 	return at
 }
 
-// benchmarkQuery asks for that moment, or for the points of a graph of the hour before it.
+// benchmarkQuery asks as Grafana does.
 func benchmarkQuery(
 	b *testing.B, prometheus *harness.Exporter, at time.Time, expr string, graph bool, interval string,
 ) {
 	b.Helper()
-	step := must.Get(time.ParseDuration(cmp.Or(interval, graphStep)))(b)
-	endpoint, values := "query", url.Values{"query": {expr}, "time": {unix(at)}}
-	if graph {
-		end := at.Truncate(step)
-		start := end.Add(-time.Hour)
-		endpoint = "query_range"
-		values = url.Values{"query": {expr}, "start": {unix(start)}, "end": {unix(end)}, "step": {step.String()}}
-	}
+	endpoint, values := asGrafana(b, expr, at, graph, interval)
 	var took []time.Duration
 	results := 0
 	for b.Loop() {
@@ -98,6 +91,21 @@ func benchmarkQuery(
 	b.ReportMetric(harness.Milliseconds(took[0]), "shortest-ms")
 	b.ReportMetric(harness.Milliseconds(harness.Percentile(took, 50)), "ms")
 	b.ReportMetric(float64(results), "results")
+}
+
+// asGrafana is the query for that moment, or for the points of a graph of the hour before it.
+func asGrafana(
+	b *testing.B, expr string, at time.Time, graph bool, interval string,
+) (endpoint string, values url.Values) {
+	b.Helper()
+	if !graph {
+		return "query", url.Values{"query": {expr}, "time": {unix(at)}}
+	}
+	step := must.Get(time.ParseDuration(cmp.Or(interval, graphStep)))(b)
+	end := at.Truncate(step)
+	return "query_range", url.Values{
+		"query": {expr}, "start": {unix(end.Add(-time.Hour))}, "end": {unix(end)}, "step": {step.String()},
+	}
 }
 
 func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }

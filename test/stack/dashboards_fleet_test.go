@@ -9,30 +9,12 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/zervigo/consul_cluster_exporter/alerts"
-	"github.com/zervigo/consul_cluster_exporter/internal/must"
-	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
-
-// madeUp is a cluster of server-1 to server-3 that is not there: its exporter answers what one of a healthy cluster
-// does, but for some series. An empty value removes one.
-type madeUp struct {
-	name, datacenter string
-	series           map[string]string
-	// gone is whether the exporter is down by now.
-	gone atomic.Bool
-}
 
 // Clusters that need somebody.
 var (
@@ -47,72 +29,12 @@ var (
 		"consul_cluster_consistent_read_success": "",
 	}
 	splitSeries  = map[string]string{"consul_cluster_leaders": "2", "consul_cluster_leader_info": ""}
-	atRiskSeries = map[string]string{"consul_cluster_failure_margin": "0", `consul_port_up{server="server-2"`: "0"}
+	atRiskSeries = map[string]string{
+		"consul_cluster_failure_margin": "0", `consul_port_up{server="server-2"`: "0",
+		`consul_port_probe_phase_duration_seconds{server="server-2"`: "", // It is down, and does not hang.
+	}
 	singleSeries = map[string]string{"consul_cluster_failure_margin": "0", "consul_cluster_expected_voters": "1"}
 )
-
-// watchedFamilies are those that the fleet shows, and those of servers. Others have bad values in the file.
-var watchedFamilies = regexp.MustCompile(`^consul_(up|cluster|port_up|server|catalog_service|exporter_scrapes)`)
-
-// healthyExporter is what a healthy cluster's exporter answers, without what differs from scrape to scrape.
-func healthyExporter(tb testing.TB) []string {
-	tb.Helper()
-	text := string(must.Get(os.ReadFile("collector/testdata/healthy.prom"))(tb))
-	return slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool {
-		return line == "" || strings.HasSuffix(line, " VALUE") || !watchedFamilies.MatchString(line)
-	})
-}
-
-// serve answers with the metrics of a healthy cluster, changed.
-func (c *madeUp) serve(w http.ResponseWriter, healthy []string) {
-	if c.gone.Load() {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	for _, line := range healthy {
-		space := strings.LastIndex(line, " ")
-		series, value := line[:space], line[space+1:]
-		for changed, to := range c.series {
-			if series == changed || strings.HasPrefix(series, changed+"{") || strings.HasPrefix(series, changed+",") {
-				value = to
-			}
-		}
-		if value != "" {
-			fmt.Fprintln(w, series, value)
-		}
-	}
-	fmt.Fprintln(w, "process_start_time_seconds 1.7e9")
-}
-
-// watchMadeUp has a Prometheus with the exporter's rules, which need not wait, scrape the clusters.
-func watchMadeUp(tb testing.TB, interval time.Duration, clusters []*madeUp) *harness.Exporter {
-	tb.Helper()
-	healthy := healthyExporter(tb)
-	var targets []any
-	mux := http.NewServeMux()
-	for _, c := range clusters {
-		mux.HandleFunc("/"+c.name, func(w http.ResponseWriter, _ *http.Request) { c.serve(w, healthy) })
-	}
-	server := httptest.NewServer(mux)
-	tb.Cleanup(server.Close)
-	for _, c := range clusters {
-		labels := map[string]string{"__metrics_path__": "/" + c.name, "instance": c.name}
-		if c.datacenter != "" {
-			labels["cluster"], labels["datacenter"] = c.name, c.datacenter
-		}
-		targets = append(targets, map[string]any{
-			"targets": []string{strings.TrimPrefix(server.URL, "http://")}, "labels": labels,
-		})
-	}
-	dir := tb.TempDir()
-	rules := pendingTimes.ReplaceAll(alerts.Join(must.Get(alerts.Pack(nil))(tb)), []byte("$1 0s"))
-	file := filepath.Join(dir, "rules.yml")
-	must.Do(tb, os.WriteFile(file, rules, 0o600))
-	config := scrapeConfig(interval, interval, map[string]any{"static_configs": targets})
-	config["rule_files"] = []string{file}
-	return runPrometheus(tb, dir, config)
-}
 
 // of is a result about a cluster, with further labels.
 func (c *madeUp) of(more ...string) string {
@@ -146,7 +68,7 @@ func TestStackFleet(t *testing.T) {
 	gone := &madeUp{name: "gone", datacenter: "dc3"}
 	unknown := &madeUp{name: "unknown", datacenter: "dc1", series: unknownSeries}
 	clusters := []*madeUp{healthy, unlabeled, single, risk, lost, split, gone, unknown}
-	prometheus, boards := watchMadeUp(t, 2*time.Second, clusters), allDashboards(t)
+	prometheus, boards := watched{clusters: clusters, services: 5, interval: 2 * time.Second}.start(t), allDashboards(t)
 	all := liveDashboards{prometheus, boards, nil}
 	all.wait(t, "all clusters to be watched", shows{"fleet: Clusters A": {"{}": 8}, fleetColumn("A"): {gone.link(): 3}})
 	gone.gone.Store(true)
@@ -205,44 +127,4 @@ func TestStackFleet(t *testing.T) {
 			}
 		}
 	}
-}
-
-// BenchmarkFleet measures each query of the fleet's dashboard, and a round of all rules, with 40 clusters of three
-// servers in one Prometheus. See docs/performance.md.
-func BenchmarkFleet(b *testing.B) {
-	const size = 40
-	states := []map[string]string{lostSeries, splitSeries, unknownSeries, atRiskSeries, singleSeries}
-	var clusters []*madeUp
-	for i := range size {
-		c := &madeUp{name: fmt.Sprintf("cluster-%d", i), datacenter: "dc1"}
-		if i < len(states) {
-			c.series = states[i]
-		}
-		clusters = append(clusters, c)
-	}
-	prometheus := watchMadeUp(b, 5*time.Second, clusters)
-	at := waitScraped(b, prometheus, fmt.Sprintf("count(consul:cluster_leaders:max) >= %d - 1", size))
-	fleet := allDashboards(b)["fleet"]
-	for _, p := range fleet.Panels {
-		for _, q := range p.Targets {
-			if q.Instant {
-				b.Run(p.Title+" "+q.RefID, func(b *testing.B) {
-					benchmarkQuery(b, prometheus, at, fleet.Substitute(q.Expr, nil), false, "")
-				})
-			}
-		}
-	}
-	b.Run("rules", func(b *testing.B) {
-		type groups struct {
-			Groups []struct{ EvaluationTime float64 }
-		}
-		var took float64
-		for b.Loop() {
-			took = 0
-			for _, g := range ask[groups](b, prometheus, "rules", nil).Groups {
-				took += g.EvaluationTime
-			}
-		}
-		b.ReportMetric(1000*took, "ms")
-	})
 }

@@ -51,12 +51,16 @@ var (
 		"gossip: License expires in A":                "Consul Enterprise only",
 		"gossip: ACLs are copied A":                   "only with ACLs",
 		"gossip: Peerings A":                          "there is no peering",
+		"gossip: ACLs were copied A":                  "only with ACLs",
+		"gossip: ACLs were copied B":                  "only with ACLs",
+		"gossip: Services of peerings A":              "there is no peering",
+		"gossip: Services of peerings B":              "there is no peering",
 		"exporter: Configuration file A":              "there is none",
+		"exporter: State file A":                      "there is none",
+		"exporter: Agents, one by one A":              "the exporter asks a single one",
 	}
 	// These come and go, as do the annotations, of elections.
 	occasional = map[string]string{
-		"fleet: Elections A":                          "only when there is one",
-		"fleet: Failing ports A":                      "port 8503 of a young server is down",
 		"gossip: Blocking queries A":                  "only in intervals in which one began or ended",
 		"raft: Age of the log, and time to restore A": "measured by the leader once in a minute",
 	}
@@ -65,8 +69,18 @@ var (
 // chosen are the values of variables of which one has to be chosen: there are no labels cluster and datacenter.
 var chosen = map[string]string{"job": "consul"}
 
-// pendingTimes are how long alerts wait.
-var pendingTimes = regexp.MustCompile(`(?m)^( +for:) .*$`)
+// pendingTimes are how long alerts wait, and shares how much of the time that they look back at it takes.
+var (
+	pendingTimes = regexp.MustCompile(`(?m)^( +for:) .*$`)
+	shares       = regexp.MustCompile(`(count_over_time\(.*\) >=) \d+`)
+)
+
+// impatient are the rules of the pack, with alerts that fire at once.
+func impatient(tb testing.TB) []byte {
+	tb.Helper()
+	rules := pendingTimes.ReplaceAll(alerts.Join(must.Get(alerts.Pack(nil))(tb)), []byte("$1 0s"))
+	return shares.ReplaceAll(rules, []byte("$1 1"))
+}
 
 // allDashboards returns the dashboards by the names of their files, without ".json".
 func allDashboards(tb testing.TB) map[string]grafana.Dashboard {
@@ -170,9 +184,9 @@ func (l liveDashboards) waitAny(t *testing.T, where string) {
 	})
 }
 
-// expectReadmeExpressions evaluates the expressions of README.md about ports. Each has so many results, with values
+// expectPortExpressions evaluates the expressions of docs/metrics.md about ports. Each has so many results, with values
 // that are possible.
-func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
+func (l liveDashboards) expectPortExpressions(t *testing.T, ports int) {
 	t.Helper()
 	now := float64(time.Now().Unix())
 	between := map[string][2]float64{
@@ -183,9 +197,9 @@ func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
 		"errors since the exporter started": {0, 200}, // Port 8503 of a young server is down.
 		"success rate over five minutes":    {0.1, 1},
 	}
-	rows := harness.ReadDocument(t, "README.md").Rows("what")
+	rows := harness.ReadDocument(t, "docs/metrics.md").Rows("what")
 	if len(rows) != len(between) {
-		t.Errorf("README.md has %d expressions about ports; want %d", len(rows), len(between))
+		t.Errorf("docs/metrics.md has %d expressions about ports; want %d", len(rows), len(between))
 	}
 	for _, row := range rows {
 		what, expr := row[0].Text, row[1].Code[0]
@@ -238,6 +252,17 @@ var fleetLink = onCluster(`link="var-cluster=&var-datacenter=&var-job=consul"`)
 
 // onServer is a result about one server.
 func onServer(a *consultest.Agent) string { return onCluster(fmt.Sprintf("server=%q", a.Name)) }
+
+// breakService has the service db, of harness.RegisterInAllStates, serve for a moment and then fail.
+func breakService(tb testing.TB, prometheus *harness.Exporter, agent *api.Agent) {
+	tb.Helper()
+	must.Do(tb, agent.PassTTL("db-1-alive", ""))
+	const served = `consul:service_served:timestamp{service_name="db"}`
+	harness.WaitFor(tb, time.Minute, served, func() string {
+		return harness.Unless(len(evaluate(tb, prometheus, served)) > 0, "it has no result")
+	})
+	must.Do(tb, agent.FailTTL("db-1-alive", ""))
+}
 
 // Every panel shows something on a healthy cluster, and what is wrong on broken ones, also without the rules, and
 // with two exporters for one cluster.
@@ -307,12 +332,13 @@ func TestStackDashboards(t *testing.T) {
 		},
 	})
 
-	l.expectReadmeExpressions(t, len(exporters)*3*10)
+	l.expectPortExpressions(t, len(exporters)*3*10)
 
 	// With the rules, alerts are there; here they need not wait.
-	rules := pendingTimes.ReplaceAll(alerts.Join(harness.PackFiles(t, nil)), []byte("$1 0s"))
-	must.Do(t, os.WriteFile(ruleFile, rules, 0o600))
+	must.Do(t, os.WriteFile(ruleFile, impatient(t), 0o600))
 	must.Do(t, l.prometheus.Cmd.Process.Signal(syscall.SIGHUP))
+	// A service that has never served is not down.
+	breakService(t, l.prometheus, c.Clients[0].Client().Agent())
 	l.wait(t, "rules", shows{"overview: Alerts that fire A": {alert("ConsulServiceDown", "db"): 3}})
 
 	followers := harness.Others(c, leader)
@@ -339,8 +365,8 @@ func TestStackDashboards(t *testing.T) {
 		},
 		"raft: Whom each server calls leader A": {named("does not answer", hung): 0},
 		"overview: Alerts that fire A": {
-			alert("ConsulServerHung", hung.Name):                  3,
-			alert("ConsulRPCPortDown", hung.Name+" rpc 8300 tcp"): 0.5, // Because the server hangs.
+			alert("ConsulServerHung", hung.Name):               3,
+			alert("ConsulPortDown", hung.Name+" rpc 8300 tcp"): 0.5, // Because the server hangs.
 		},
 		fleetColumn("A"): {fleetLink: 3},
 		fleetColumn("B"): {onCluster(): 0},

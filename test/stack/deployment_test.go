@@ -144,7 +144,7 @@ func TestStackDeployment_OneView(t *testing.T) {
 	for _, cluster := range []string{"production", "lab"} {
 		harness.WaitFor(t, 60*time.Second, "the verdicts about "+cluster+" to arrive", func() string {
 			below, overview, kept := families(pair["a"], cluster), families(above, cluster), families(store, cluster)
-			for _, name := range []string{"consul_up", "consul_cluster_leaders", "consul:cluster_failure_margin:max"} {
+			for _, name := range []string{"consul_up", "consul_cluster_leaders", "consul:cluster_leaders:max"} {
 				if overview[name] != 1 || kept[name] != 2 {
 					return fmt.Sprintf("above has %d of %s, the store %d; want 1 and 2", overview[name], name, kept[name])
 				}

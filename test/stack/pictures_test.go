@@ -13,10 +13,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/dashboards"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/grafana"
@@ -26,7 +26,7 @@ import (
 
 // TestPictures plays the scenes of the pictures in docs/images and draws them: `make pictures`. The program in the
 // environment variable RENDERER does it. It is called with the file of a dashboard, the picture's file, and the address
-// of a Prometheus; the variables that are chosen are JSON in the environment variable VARS.
+// of a Prometheus. The cluster is chosen already; of the other variables, all values are.
 func TestPictures(t *testing.T) {
 	renderer := os.Getenv("RENDERER")
 	if renderer == "" {
@@ -62,12 +62,14 @@ func (d drawing) draw(name string, prometheus *harness.Exporter) {
 		content, digest, err := p.Draw(f.Content)
 		must.Do(d.t, err)
 		file := filepath.Join(d.t.TempDir(), f.Name)
+		if p.Dashboard != "fleet" {
+			// Its exporter has no labels cluster and datacenter.
+			one := strings.NewReplacer("$cluster", "", "$datacenter", "", "$job", "consul")
+			content = []byte(one.Replace(string(content)))
+		}
 		must.Do(d.t, os.WriteFile(file, content, 0o600))
 		image := must.Get(filepath.Abs("docs/images/" + name + ".png"))(d.t)
 		cmd := exec.CommandContext(d.t.Context(), d.renderer, file, image, prometheus.URL)
-		if p.Dashboard != "fleet" {
-			cmd.Env = append(os.Environ(), `VARS={"cluster":"","datacenter":"","job":"consul"}`)
-		}
 		// It may complain about queries without a result.
 		if out, err := cmd.CombinedOutput(); err != nil {
 			d.t.Logf("%s: %v: %s", name, err, out)
@@ -82,8 +84,7 @@ func (d drawing) draw(name string, prometheus *harness.Exporter) {
 // watch has a Prometheus scrape the exporter. Alerts wait for nothing, and end at once.
 func (d drawing) watch(e *harness.Exporter) *harness.Exporter {
 	dir := d.t.TempDir()
-	rules := pendingTimes.ReplaceAll(alerts.Join(must.Get(alerts.Pack(nil))(d.t)), []byte("$1 0s"))
-	rules = regexp.MustCompile(`(?m)^ +keep_firing_for:.*$`).ReplaceAll(rules, nil)
+	rules := regexp.MustCompile(`(?m)^ +keep_firing_for:.*$`).ReplaceAll(impatient(d.t), nil)
 	file := filepath.Join(dir, "rules.yml")
 	must.Do(d.t, os.WriteFile(file, rules, 0o600))
 	config := scrapeConfig(5*time.Second, 5*time.Second, static(e))
@@ -110,7 +111,7 @@ func (d drawing) fleet() {
 		name := fmt.Sprintf("%s-%d", names[i%len(names)], 1+i/len(names))
 		clusters = append(clusters, &madeUp{name: name, datacenter: fmt.Sprintf("dc%d", 1+i%3), series: series[i]})
 	}
-	prometheus := watchMadeUp(d.t, 5*time.Second, clusters)
+	prometheus := watched{clusters: clusters, services: 5, interval: 5 * time.Second}.start(d.t)
 	d.until(prometheus, "count(consul:cluster_leaders:max) >= 39")
 	clusters[26].gone.Store(true)
 	d.until(prometheus, `ALERTS{alertname="ConsulExporterMissing", alertstate="firing", cluster!=""}`)
@@ -125,7 +126,7 @@ func (d drawing) weakToken() {
 	must.Do(d.t, os.WriteFile(file, []byte(token), 0o600))
 	e := harness.StartExporter(d.t, nil, "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+file)
 	prometheus := d.watch(e)
-	d.until(prometheus, `ALERTS{alertname="ConsulCollectorRefused", alertstate="firing"}`)
+	d.until(prometheus, `ALERTS{alertname="ConsulCollectorFails", reason="refused", alertstate="firing"}`)
 	d.draw("overview-weak-token", prometheus)
 }
 
@@ -165,6 +166,7 @@ func (d drawing) outages() {
 	d.until(prometheus, healthy)
 
 	harness.RegisterInAllStates(t, c.Clients[0].Client().Agent())
+	breakService(t, prometheus, c.Clients[0].Client().Agent())
 	d.until(prometheus, `ALERTS{alertname="ConsulServiceDown", alertstate="firing"}`)
 	d.draw("services-down", prometheus)
 }

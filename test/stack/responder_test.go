@@ -119,10 +119,12 @@ func TestStackResponderHungLeader(t *testing.T) {
 	s := startResponded(t, keepDead(), "groups: []", func(leader *consultest.Agent, hook string) string {
 		return fmt.Sprintf(`
   - name: slow-leader
+    cluster: any
     matchers: [alertname=~"ConsulServerHung|ConsulPortSlow"]
     dry_run: false
     action: {transfer-leadership: {}}
   - name: hung-server
+    cluster: any
     matchers: [alertname="ConsulServerHung"]
     dry_run: false
     action: {exec: {command: %s}}
@@ -157,7 +159,7 @@ func TestStackResponderHungLeader(t *testing.T) {
 	if n := s.prometheus.query(t, actions); len(n) != 1 || n[0].Value != 1 {
 		t.Errorf("Prometheus has %v actions; want 1", n)
 	}
-	if page := s.exporter.Page(t, "/", 200); !strings.Contains(page, "hung-server</td><td>exec</td><td>done</td>") {
+	if page := s.exporter.Page(t, "/", 200); !strings.Contains(page, "<bdi>hung-server</bdi></td><td>done</td>") {
 		t.Errorf("the status page does not have the action:\n%s", page)
 	}
 	recordAction(t, fault, "`exec`, which wakes it", "ConsulServerHung", done.Ended.Sub(began))
@@ -185,6 +187,7 @@ func TestStackResponderSlowLeader(t *testing.T) {
 	s := startResponded(t, patient, slowLeader, func(*consultest.Agent, string) string {
 		return `
   - name: slow-leader
+    cluster: any
     matchers: [alertname="LeaderSlow"]
     dry_run: false
     action: {transfer-leadership: {}}

@@ -6,6 +6,7 @@ package packaging
 import (
 	"bytes"
 	"context"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -64,13 +65,15 @@ func TestDockerfile_Image(t *testing.T) {
 		}
 	}
 	labels := make(map[string]string)
-	var user, entrypoint, health string
+	var user, entrypoint, health, copied string
 	for _, command := range stages[len(stages)-1].Commands {
 		switch c := command.(type) {
 		case *instructions.LabelCommand:
 			for _, l := range c.Labels {
 				labels[l.Key] = l.Value
 			}
+		case *instructions.CopyCommand:
+			copied += strings.Join(c.SourcePaths, " ") + " to " + c.DestPath
 		case *instructions.UserCommand:
 			user = c.User
 		case *instructions.EntrypointCommand:
@@ -88,6 +91,9 @@ func TestDockerfile_Image(t *testing.T) {
 	if entrypoint != program || health != "CMD "+program+" healthcheck" {
 		t.Errorf("ENTRYPOINT %s, HEALTHCHECK %s; want those of %s", entrypoint, health, program)
 	}
+	if copied != "/out/ to /bin/" { // A folder, so that the link in it stays one.
+		t.Errorf("the image gets %s; want /out/ to /bin/", copied)
+	}
 	for name := range strings.FieldsSeq("title description url source documentation licenses version revision") {
 		if labels["org.opencontainers.image."+name] == "" {
 			t.Errorf("the label org.opencontainers.image.%s is missing", name)
@@ -104,17 +110,22 @@ func TestDockerfile_Build(t *testing.T) {
 			t.Errorf("%s is sent to the builder; nothing of the build needs it", name)
 		}
 	}
-	binary := filepath.Join(t.TempDir(), "exporter")
+	out := t.TempDir() + "/"
 	for _, c := range dockerfile(t)[0].Commands {
 		run, ok := c.(*instructions.RunCommand)
 		if !ok || !strings.Contains(strings.Join(run.CmdLine, " "), "go build") {
 			continue
 		}
-		script := strings.Replace(strings.Join(run.CmdLine, " "), "-o /consul_cluster_exporter", "-o "+binary, 1)
+		script := strings.ReplaceAll(strings.Join(run.CmdLine, " "), "/out/", out)
 		env := append([]string{"TARGETOS=", "TARGETARCH=", "GOFLAGS=-mod=readonly"}, buildOf...)
 		command(t, dir, env, "sh", "-c", script)
 	}
+	binary := filepath.Join(out, "consul_cluster_exporter")
 	expectVersion(t, binary)
+	expectVersion(t, filepath.Join(out, "consul_exporter"))
+	if target := get(os.Readlink(filepath.Join(out, "consul_exporter")))(t); target != "consul_cluster_exporter" {
+		t.Errorf("consul_exporter is a link to %s; want one to the exporter next to it", target)
+	}
 	settings := command(t, dir, nil, "go", "version", "-m", binary)
 	if !strings.Contains(settings, "CGO_ENABLED=0") || !strings.Contains(settings, "-trimpath=true") {
 		t.Errorf("it is built with\n%s\nwant CGO_ENABLED=0 and -trimpath", settings)

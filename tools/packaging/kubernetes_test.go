@@ -27,16 +27,20 @@ var kinds = map[string]func() meta.Object{
 	"apps/v1 Deployment":                      func() meta.Object { return &apps.Deployment{} },
 	"v1 Service":                              func() meta.Object { return &core.Service{} },
 	"v1 ConfigMap":                            func() meta.Object { return &core.ConfigMap{} },
+	"v1 PersistentVolumeClaim":                func() meta.Object { return &core.PersistentVolumeClaim{} },
 	"networking.k8s.io/v1 NetworkPolicy":      func() meta.Object { return &networking.NetworkPolicy{} },
 	"monitoring.coreos.com/v1 ServiceMonitor": func() meta.Object { return &monitoring.ServiceMonitor{} },
 	"monitoring.coreos.com/v1 PrometheusRule": func() meta.Object { return &monitoring.PrometheusRule{} },
 }
 
-// manifests decodes all examples for Kubernetes into the API's own types. A field that those do not have, or that is
-// there twice, fails the test.
-func manifests(t *testing.T) (objects []meta.Object) {
+// The folders of examples, of which each is applied as a whole.
+const exporterFolder, responderFolder = "examples/kubernetes", "examples/kubernetes/responder"
+
+// manifests decodes all examples for Kubernetes in a folder into the API's own types. A field that those do not have,
+// or that is there twice, fails the test.
+func manifests(t *testing.T, folder string) (objects []meta.Object) {
 	t.Helper()
-	files := get(filepath.Glob(filepath.Join(root, "examples/kubernetes/*.yaml")))(t)
+	files := get(filepath.Glob(filepath.Join(root, folder, "*.yaml")))(t)
 	for _, file := range files {
 		name := get(filepath.Rel(root, file))(t)
 		documents := yaml.NewDocumentDecoder(io.NopCloser(bytes.NewReader(read(t, name))))
@@ -84,7 +88,7 @@ func only[T meta.Object](t *testing.T, objects []meta.Object) (found T) {
 
 // What names something else in the examples finds it.
 func TestKubernetes(t *testing.T) {
-	objects := manifests(t)
+	objects := manifests(t, exporterFolder)
 	deployment := only[*apps.Deployment](t, objects)
 	pod := labels.Set(deployment.Spec.Template.Labels)
 	container := deployment.Spec.Template.Spec.Containers[0]
@@ -133,9 +137,47 @@ func TestKubernetes(t *testing.T) {
 	}
 }
 
-// The pod is one that the Pod Security Standard "restricted" admits.
+// The responder is one pod at any time, which is what its Service leads to, and its history outlives it.
+func TestKubernetes_Responder(t *testing.T) {
+	objects := manifests(t, responderFolder)
+	deployment := only[*apps.Deployment](t, objects)
+	spec, pod := deployment.Spec, deployment.Spec.Template
+	if *spec.Replicas != 1 || spec.Strategy.Type != apps.RecreateDeploymentStrategyType {
+		t.Errorf("there are %d replicas, replaced by %s; two would repair twice", *spec.Replicas, spec.Strategy.Type)
+	}
+	service := only[*core.Service](t, objects)
+	for _, selector := range []map[string]string{spec.Selector.MatchLabels, service.Spec.Selector} {
+		if len(selector) == 0 || !labels.SelectorFromSet(selector).Matches(labels.Set(pod.Labels)) {
+			t.Errorf("the selector %v does not match %v", selector, pod.Labels)
+		}
+	}
+	if got, want := service.Spec.Ports[0].TargetPort.String(), pod.Spec.Containers[0].Ports[0].Name; got != want {
+		t.Errorf("the Service is for the port %s; the container calls it %s", got, want)
+	}
+	named := make(map[string]bool)
+	for _, v := range pod.Spec.Volumes {
+		switch {
+		case v.PersistentVolumeClaim != nil:
+			named[v.PersistentVolumeClaim.ClaimName] = true
+		case v.ConfigMap != nil:
+			named["configuration "+v.ConfigMap.Name] = true
+		}
+	}
+	claim, config := only[*core.PersistentVolumeClaim](t, objects), only[*core.ConfigMap](t, objects)
+	if !named[claim.Name] || !named["configuration "+config.Name] {
+		t.Errorf("the pod has the volumes %v; want %s and %s among them", named, claim.Name, config.Name)
+	}
+}
+
+// The pods are some that the Pod Security Standard "restricted" admits.
 func TestKubernetes_Restricted(t *testing.T) {
-	deployment := only[*apps.Deployment](t, manifests(t))
+	for _, folder := range []string{exporterFolder, responderFolder} {
+		expectRestricted(t, only[*apps.Deployment](t, manifests(t, folder)))
+	}
+}
+
+func expectRestricted(t *testing.T, deployment *apps.Deployment) {
+	t.Helper()
 	pod := deployment.Spec.Template.Spec
 	if pod.HostNetwork || pod.HostPID || pod.HostIPC {
 		t.Error("the pod uses a namespace of the host")
@@ -163,8 +205,8 @@ func TestKubernetes_Restricted(t *testing.T) {
 		}
 	}
 	for _, v := range pod.Volumes {
-		if v.Secret == nil && v.ConfigMap == nil && v.EmptyDir == nil {
-			t.Errorf("the volume %s is neither a Secret nor a ConfigMap nor empty at first", v.Name)
+		if v.Secret == nil && v.ConfigMap == nil && v.EmptyDir == nil && v.PersistentVolumeClaim == nil {
+			t.Errorf("the volume %s is neither a Secret nor a ConfigMap, a claim nor empty at first", v.Name)
 		}
 	}
 }

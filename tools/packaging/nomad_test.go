@@ -13,20 +13,22 @@ import (
 	nomad "github.com/hashicorp/nomad/api"
 )
 
-const nomadJob = "examples/nomad/consul_cluster_exporter.nomad.hcl"
-
-// Every block and attribute of the job is one that Nomad's API has. Nomad's own parser is no library that may be used
+// Every block and attribute of the jobs is one that Nomad's API has. Nomad's own parser is no library that may be used
 // here; it maps the names of a job file to the API's types by the same tags.
 func TestNomad(t *testing.T) {
-	file, diagnostics := hclsyntax.ParseConfig(read(t, nomadJob), nomadJob, hcl.InitialPos)
-	if diagnostics.HasErrors() {
-		t.Fatal(diagnostics)
+	for _, name := range []string{
+		"examples/nomad/consul_cluster_exporter.nomad.hcl", "examples/nomad/consul_responder.nomad.hcl",
+	} {
+		file, diagnostics := hclsyntax.ParseConfig(read(t, name), name, hcl.InitialPos)
+		if diagnostics.HasErrors() {
+			t.Fatal(diagnostics)
+		}
+		jobs := file.Body.(*hclsyntax.Body).Blocks
+		if len(jobs) != 1 || jobs[0].Type != "job" {
+			t.Fatalf("%s has %d blocks; want one job", name, len(jobs))
+		}
+		checkBlock(t, "job", jobs[0].Body, reflect.TypeFor[nomad.Job]())
 	}
-	jobs := file.Body.(*hclsyntax.Body).Blocks
-	if len(jobs) != 1 || jobs[0].Type != "job" {
-		t.Fatalf("%s has %d blocks; want one job", nomadJob, len(jobs))
-	}
-	checkBlock(t, "job", jobs[0].Body, reflect.TypeFor[nomad.Job]())
 }
 
 // checkBlock compares a block with the type that it fills.

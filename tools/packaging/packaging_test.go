@@ -54,7 +54,7 @@ var buildOf = []string{"VERSION=1.2.3", "REVISION=0123456789abcdef"}
 
 func expectVersion(t *testing.T, binary string) {
 	t.Helper()
-	const want = "version 1.2.3 (branch: , revision: 0123456789abcdef)"
+	const want = "version 1.2.3\n  revision: 0123456789abcdef\n"
 	if got := command(t, ".", nil, binary, "--version"); !strings.Contains(got, want) {
 		t.Errorf("--version prints %q; want %q", got, want)
 	}

@@ -123,6 +123,7 @@ func checksums(t *testing.T, dist string) map[string]string {
 // An entry is a file of an archive.
 type entry struct {
 	content  []byte
+	link     string // Where it points to, if it is a symbolic link.
 	mode     os.FileMode
 	modified time.Time
 }
@@ -138,7 +139,7 @@ func untar(t *testing.T, content []byte) map[string]entry {
 		}
 		must(t, err)
 		content := get(io.ReadAll(files))(t)
-		entries[strings.TrimPrefix(header.Name, "./")] = entry{content, header.FileInfo().Mode(), header.ModTime}
+		entries[strings.TrimPrefix(header.Name, "./")] = entry{content, header.Linkname, header.FileInfo().Mode(), header.ModTime}
 	}
 }
 
@@ -150,7 +151,7 @@ func unzip(t *testing.T, content []byte) map[string]entry {
 		r := get(f.Open())(t)
 		content := get(io.ReadAll(r))(t)
 		must(t, r.Close())
-		entries[f.Name] = entry{content, f.Mode(), f.Modified}
+		entries[f.Name] = entry{content, "", f.Mode(), f.Modified}
 	}
 	return entries
 }
@@ -172,7 +173,8 @@ func checkSBOM(t *testing.T, name string, content []byte) {
 	t.Errorf("%s has %d packages in %s, and %s is not among them", name, len(sbom.Packages), sbom.Version, library)
 }
 
-// checkArchive looks for the exporter and its documents, and runs the exporter if it is for this machine.
+// checkArchive looks for the exporter, also under consul_exporter's name, and its documents, and runs the exporter if it
+// is for this machine.
 func checkArchive(t *testing.T, name string, entries map[string]entry) {
 	t.Helper()
 	folder := strings.TrimSuffix(strings.TrimSuffix(name, ".zip"), ".tar.gz") + "/"
@@ -192,6 +194,11 @@ func checkArchive(t *testing.T, name string, entries map[string]entry) {
 		if got := e.modified.UTC().Format(time.RFC3339); got != commitTime {
 			t.Errorf("%s: %s is of %s; want the commit's time", name, want, got)
 		}
+	}
+	link, ok := entries[folder+"consul_exporter"]
+	if isZip := strings.HasSuffix(name, ".zip"); ok == isZip || !isZip && link.link != program {
+		t.Errorf("%s: consul_exporter is there: %v, a link to %q; want one to the exporter except in zip files",
+			name, ok, link.link)
 	}
 	runProgram(t, name, entries[folder+program].content)
 }
@@ -227,6 +234,9 @@ func checkDeb(t *testing.T, name string, content []byte) {
 			t.Errorf("%s: %s has %d bytes and mode %s; want mode %s", name, file, len(e.content), e.mode, mode)
 		}
 	}
+	if link := data["usr/bin/consul_exporter"].link; link != "consul_cluster_exporter" {
+		t.Errorf("%s: consul_exporter is a link to %q; want one to the exporter", name, link)
+	}
 	runProgram(t, strings.Replace(name, "_1.2.3_", "-1.2.3.linux-", 1), data["usr/bin/consul_cluster_exporter"].content)
 }
 
@@ -239,7 +249,7 @@ func runProgram(t *testing.T, name string, content []byte) {
 	file := filepath.Join(t.TempDir(), "exporter")
 	must(t, os.WriteFile(file, content, 0o755))
 	got := command(t, ".", nil, file, "--version")
-	if !strings.Contains(got, "version 1.2.3 ") || strings.Contains(got, "revision: unknown") {
+	if !strings.Contains(got, "version 1.2.3\n  revision: ") {
 		t.Errorf("the exporter of %s is %q; want version 1.2.3 of a known revision", name, got)
 	}
 }

@@ -40,14 +40,32 @@ func TestSystemd(t *testing.T) {
 		if out := verify(t, units, file); out != "" {
 			t.Errorf("systemd-analyze verify, token %t: %s", dropIn, out)
 		}
-		out := command(t, units, nil, "systemd-analyze", "security", "--offline=yes", "--no-pager", file)
-		level := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`).FindStringSubmatch(out)
-		if level == nil {
-			t.Fatalf("systemd-analyze security does not say how exposed the unit is: %s", out)
-		}
-		if exposure, err := strconv.ParseFloat(level[1], 64); err != nil || exposure > maxExposure {
-			t.Errorf("the exposure is %s (%v); want at most %v:\n%s", level[1], err, maxExposure, out)
-		}
+		expectSafe(t, units, file)
+	}
+}
+
+// systemd finds no problem in the responder's unit, and rates it as safe.
+func TestSystemd_Responder(t *testing.T) {
+	const responder = "examples/systemd/consul-responder.service"
+	units := t.TempDir()
+	file := filepath.Join(units, filepath.Base(responder))
+	must(t, os.WriteFile(file, atProgram(t, responder, standIn(t)), 0o644))
+	if out := verify(t, units, file); out != "" {
+		t.Errorf("systemd-analyze verify: %s", out)
+	}
+	expectSafe(t, units, file)
+}
+
+// expectSafe has systemd rate a unit.
+func expectSafe(t *testing.T, units, file string) {
+	t.Helper()
+	out := command(t, units, nil, "systemd-analyze", "security", "--offline=yes", "--no-pager", file)
+	level := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`).FindStringSubmatch(out)
+	if level == nil {
+		t.Fatalf("systemd-analyze security does not say how exposed the unit is: %s", out)
+	}
+	if exposure, err := strconv.ParseFloat(level[1], 64); err != nil || exposure > maxExposure {
+		t.Errorf("the exposure is %s (%v); want at most %v:\n%s", level[1], err, maxExposure, out)
 	}
 }
 
