@@ -139,7 +139,8 @@ func untar(t *testing.T, content []byte) map[string]entry {
 		}
 		must(t, err)
 		content := get(io.ReadAll(files))(t)
-		entries[strings.TrimPrefix(header.Name, "./")] = entry{content, header.Linkname, header.FileInfo().Mode(), header.ModTime}
+		name, mode := strings.TrimPrefix(header.Name, "./"), header.FileInfo().Mode()
+		entries[name] = entry{content, header.Linkname, mode, header.ModTime}
 	}
 }
 
@@ -173,8 +174,8 @@ func checkSBOM(t *testing.T, name string, content []byte) {
 	t.Errorf("%s has %d packages in %s, and %s is not among them", name, len(sbom.Packages), sbom.Version, library)
 }
 
-// checkArchive looks for the exporter, also under consul_exporter's name, and its documents, and runs the exporter if it
-// is for this machine.
+// checkArchive looks for the exporter, also under consul_exporter's name, and its documents, and runs the exporter if
+// it is for this machine.
 func checkArchive(t *testing.T, name string, entries map[string]entry) {
 	t.Helper()
 	folder := strings.TrimSuffix(strings.TrimSuffix(name, ".zip"), ".tar.gz") + "/"
