@@ -29,6 +29,7 @@ type history struct {
 	mu      sync.Mutex
 	log     *lineFile    // Guarded by mu.
 	actions *actionsFile // Guarded by mu.
+	owed    []Record     // How actions ended, where that could not be written yet. Guarded by mu.
 }
 
 // openHistory opens the history, takes it for this process, and shows all records to note, oldest first. What a crash
@@ -135,6 +136,10 @@ func (h *history) write(r Record) error {
 	line = append(line, '\n')
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	ended := r.Result.acted() && r.Result != ResultStarted
+	if ended {
+		h.owed = append(h.owed, r)
+	}
 	if err := h.restore(); err != nil {
 		return err
 	}
@@ -146,8 +151,8 @@ func (h *history) write(r Record) error {
 	switch {
 	case !r.Result.acted():
 		return h.log.add(line)
-	case r.Result != ResultStarted:
-		return errors.Join(h.log.add(line), h.actions.add(r))
+	case ended:
+		return h.pay()
 	}
 	if err := h.actions.add(r); err != nil {
 		return err
@@ -158,11 +163,33 @@ func (h *history) write(r Record) error {
 	return nil
 }
 
-// verify restores files that were deleted, and returns why it cannot.
+// pay writes how actions ended, also those that could not be written before. The caller holds mu.
+func (h *history) pay() error {
+	for len(h.owed) > 0 {
+		line, err := json.Marshal(h.owed[0])
+		if err != nil {
+			return err
+		}
+		// Where both files do not have it, it is unknown after a restart, in both.
+		if err := h.log.add(append(line, '\n')); err != nil {
+			return err
+		}
+		if err := h.actions.add(h.owed[0]); err != nil {
+			return err
+		}
+		h.owed = h.owed[1:]
+	}
+	return nil
+}
+
+// verify restores files that were deleted, writes what could not be written before, and returns why it cannot.
 func (h *history) verify() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.restore()
+	if err := h.restore(); err != nil {
+		return err
+	}
+	return h.pay()
 }
 
 // restore makes files again that were deleted. What the actions' file had is still known. The caller holds mu.

@@ -322,3 +322,19 @@ func TestHistory_ReplacedMeanwhile(t *testing.T) {
 		must.Do(t, h.add(large)) // It goes on.
 	}
 }
+
+// How an action ended is written when there is room again, and in no file before the history has it.
+func TestHistory_EndsLater(t *testing.T) {
+	b := newFixture(t)
+	b.during = func() { b.history.log.broken = errFake }
+	b.deliver(b.alert("server-2", time.Minute))
+	b.expect([]string{"server-2"}, ResultStarted)
+	if got := b.history.actions.latest[1].Result; got != ResultStarted {
+		t.Errorf("the actions have the result %s, and the history has none", got)
+	}
+	b.history.log.broken = nil
+	must.Do(t, b.history.verify())
+	b.expect([]string{"server-2"}, ResultDone)
+	b.restart()
+	b.expect([]string{"server-2"}, ResultDone)
+}

@@ -228,7 +228,10 @@ func (c *chaos) run(lasts time.Duration) {
 	c.mend(time.Now().Add(time.Hour))
 	c.empty()
 	harness.Settle(c.t, c.cluster)
-	c.killResponder() // What is still under way has a result then.
+	c.killResponder() // What is still under way gets a result then.
+	harness.WaitTrue(c.t, "all actions to have a result", func() bool {
+		return len(c.responder.Records(c.t, "result", "started")) == 0
+	})
 	c.responder.Kill(c.t)
 	c.collect()
 }
