@@ -211,17 +211,20 @@ func (c *chaos) run(lasts time.Duration) {
 			c.breakOne()
 		}
 		if c.chance(12) { // An alert without a fault.
-			a := c.cluster.Servers[c.random.IntN(5)]
-			c.alert([]string{"Hung", "Down", "Slow", "Tell"}[c.random.IntN(4)], a.Name, time.Now().Add(c.seconds(5, 30)))
+			name, server := []string{"Hung", "Down", "Slow", "Tell"}[c.random.IntN(4)], c.cluster.Servers[c.random.IntN(5)].Name
+			if name == "Slow" && c.chance(80) {
+				server = "" // Whichever leads.
+			}
+			c.alert(name, server, time.Now().Add(c.seconds(5, 30)))
 		}
 		c.deliver()
 		switch {
-		case c.chance(8):
+		case c.chance(3):
 			time.Sleep(c.seconds(0, 2)) //nolint:forbidigo // Any moment may be the one.
 			c.killResponder()
 		case c.full && c.chance(30):
 			c.empty()
-		case !c.full && c.chance(6):
+		case !c.full && c.chance(3):
 			c.fill()
 		}
 	}
@@ -247,8 +250,12 @@ func (c *chaos) breakOne() {
 		return
 	}
 	fault := &chaosFaults[c.random.IntN(len(chaosFaults))]
-	span := &chaosSpan{fault: fault, server: a.Name, until: time.Now().Add(c.seconds(8, 50)), repair: fault.begin(c, a)}
-	span.from = time.Now()
+	lasts := c.seconds(8, 50)
+	if fault.dead && c.chance(50) {
+		lasts += 45 * time.Second // It takes Consul and the responder a while to be sure.
+	}
+	span := &chaosSpan{fault: fault, server: a.Name, repair: fault.begin(c, a)}
+	span.from, span.until = time.Now(), time.Now().Add(lasts)
 	c.t.Logf("%s %s is %s", span.from.Format(time.TimeOnly), a, fault.name)
 	c.spans = append(c.spans, span)
 	c.counts[fault.name]++
