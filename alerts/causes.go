@@ -149,7 +149,8 @@ var causes = []Cause{
 			"ConsulDNSFewerServers ConsulACLReplicationFails ConsulPeeringDown ConsulRPCErrors ConsulRateLimited"),
 	},
 	{
-		Why:    "What nobody knows of the quorum, nobody knows of what takes one.",
+		Why: "What nobody knows of the quorum, nobody knows of what takes one. Followers do not hear from a " +
+			"leader that hangs.",
 		Source: named("ConsulQuorumUnknown"),
 		Target: named("ConsulAgentUnreachable ConsulExporterBlind ConsulConsistentReadsFail ConsulAutopilotUnhealthy " +
 			"ConsulRaftLastContact ConsulCollectorFails ConsulScrapeSlow ConsulDNSErrors ConsulDNSFewerServers " +

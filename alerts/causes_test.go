@@ -140,13 +140,15 @@ func withName(a alerts.Alert) map[string]string {
 	return labels
 }
 
-// An alert is held back by one that fires, and not by itself.
+// An alert is held back by one that fires, and not by itself. What follows from an unknown quorum is held back by that,
+// and what a server says of itself is not.
 func TestHeldBack(t *testing.T) {
 	t.Parallel()
 	alert := func(name, severity, server string) alerts.Alert {
 		return alerts.Alert{Name: name, Labels: map[string]string{"severity": severity, "server": server}}
 	}
 	lost, down := alert("ConsulQuorumLost", "critical", ""), alert("ConsulServerDown", "warning", "a")
+	unknown := alert("ConsulQuorumUnknown", "critical", "")
 	for target, want := range map[*alerts.Alert]bool{
 		&lost: false, &down: false, new(alert("ConsulQuorumAtRisk", "warning", "")): false,
 		new(alert("ConsulNoLeader", "critical", "")): true,
@@ -155,6 +157,16 @@ func TestHeldBack(t *testing.T) {
 	} {
 		if got := alerts.HeldBack(*target, []alerts.Alert{lost, down}); got != want {
 			t.Errorf("%v is held back: %v; want %v", *target, got, want)
+		}
+	}
+	for target, want := range map[*alerts.Alert]bool{
+		&unknown: false, new(alert("ConsulRaftLastContact", "warning", "b")): true,
+		new(alert("ConsulRaftLastContact", "critical", "b")):     true,
+		new(alert("ConsulServerWithoutLeader", "critical", "b")): false,
+		new(alert("ConsulServerHung", "critical", "a")):          false,
+	} {
+		if got := alerts.HeldBack(*target, []alerts.Alert{unknown}); got != want {
+			t.Errorf("%v is held back while the quorum is unknown: %v; want %v", *target, got, want)
 		}
 	}
 }

@@ -21,10 +21,7 @@ import (
 func TestPeeringDown(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1})
-	other := consultest.Start(t, consultest.Options{Servers: 1, Datacenter: "dc2"})
-	harness.Settle(t, other) // Peering needs its certificate for gRPC.
-	must.Do(t, c.Peer(harness.Soon(t), other))
-	server, peer := c.Servers[0], other.Servers[0]
+	server, peer := c.Servers[0], harness.StartPeer(t, c, "dc2").Servers[0]
 	e := harness.StartExporter(t, nil, "--consul.server="+server.URL())
 	const up = `consul_peering_up{peer="dc2"}`
 	e.Await(t, harness.Samples{up: 1})

@@ -66,6 +66,15 @@ func Settle(t *testing.T, c *consultest.Cluster) {
 	must.Do(t, c.WaitHealthy(ctx))
 }
 
+// StartPeer starts another cluster of one server, and peers a cluster with it. Each knows the other by its datacenter.
+func StartPeer(t *testing.T, c *consultest.Cluster, datacenter string) *consultest.Cluster {
+	t.Helper()
+	other := consultest.Start(t, consultest.Options{Servers: 1, Datacenter: datacenter})
+	Settle(t, other) // The secret of the token is exchanged over gRPC, which needs its certificate.
+	must.Do(t, c.Peer(Soon(t), other))
+	return other
+}
+
 // withoutCertificate says why a server has no certificate for gRPC yet: unless it has one of its own, it has the leader
 // issue one. The longer it is without a leader, the later it asks again, up to a minute.
 func withoutCertificate(t *testing.T, a *consultest.Agent) string {

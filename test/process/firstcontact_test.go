@@ -49,12 +49,12 @@ func TestFirstContact(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 1, ACL: true})
 	server := c.Servers[0]
 	must.Get(c.WaitLeader(t.Context()))(t)
-	documented := harness.ReadDocument(t, "docs/troubleshooting.md").Column("the agent", 0)
+	documented := harness.ReadDocument(t, "docs/runbooks/by-symptom.md").Column("the agent", 0)
 	for _, tc := range append(contactsWithConsul(t, server), contactsWithout(t)...) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			if !slices.ContainsFunc(documented, func(text string) bool { return strings.Contains(tc.headline, text) }) {
-				t.Errorf("docs/troubleshooting.md does not have %q", tc.headline)
+				t.Errorf("docs/runbooks/by-symptom.md does not have %q", tc.headline)
 			}
 			tc.expectCheck(t)
 			tc.expectExporter(t)

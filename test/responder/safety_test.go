@@ -134,7 +134,7 @@ func TestResponder_BadOptions(t *testing.T) {
 		{open, ""},
 		{locked + " --web.listen-address=:9108", ""},
 		{open + " --web.listen-address=[::1]:9108", ""},
-		{"", "--config.file: there is none; docs/responder.example.yml has all that it can have"},
+		{"", "--config.file: there is none; want for example one such as docs/responder.example.yml"},
 		{"--config.file=DIR/writable.yml", canWrite},
 		{"--config.file=DIR/writable.yml --config.allow-writable-files", ""},
 		{"--config.file=DIR/missing", "open DIR/missing: no such file or directory"},

@@ -197,12 +197,9 @@ func encrypt(name string) step {
 	}
 }
 
-// establishPeering starts another cluster and peers the scene's with it. Each knows the other by its datacenter.
+// establishPeering peers the scene's cluster with another one, east.
 func establishPeering(w *world) []string {
-	east := consultest.Start(w.t, consultest.Options{Servers: 1, Datacenter: "east"})
-	harness.Settle(w.t, east) // Peering needs its certificate for gRPC.
-	must.Do(w.t, w.Peer(harness.Soon(w.t), east))
-	w.peer = east.Servers[0]
+	w.peer = harness.StartPeer(w.t, w.Cluster, "east").Servers[0]
 	return nil
 }
 
