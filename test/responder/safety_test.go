@@ -129,7 +129,7 @@ func TestResponder_BadOptions(t *testing.T) {
 	const noSecret = "secret_file: there is none; without a secret the responder listens on loopback addresses only, " +
 		"such as --web.listen-address=127.0.0.1:9108"
 	const twoPasswords = "--web.config.file: basic_auth_users and the configuration's secret_file exclude each other: " +
-		"Alertmanager can send only one of them"
+		"Alertmanager can send only one of them; want for example web.yml with basic_auth_users or tls_server_config"
 	for _, tc := range []struct{ flags, want string }{ // An error in each line of want; none: the configuration is good.
 		{open, ""},
 		{locked + " --web.listen-address=:9108", ""},
@@ -137,14 +137,17 @@ func TestResponder_BadOptions(t *testing.T) {
 		{"", "--config.file: there is none; want for example one such as docs/responder.example.yml"},
 		{"--config.file=DIR/writable.yml", canWrite},
 		{"--config.file=DIR/writable.yml --config.allow-writable-files", ""},
-		{"--config.file=DIR/missing", "open DIR/missing: no such file or directory"},
+		{
+			"--config.file=DIR/missing", "--config.file: open DIR/missing: no such file or directory; " +
+				"want for example docs/config.example.yml (docs/responder.example.yml for the responder)",
+		},
 		{open + " --web.listen-address=:9108", noSecret},
-		{open + " --web.listen-address=localhost:9108 --web.listen-address=10.0.0.1:9108", noSecret},
+		{open + " --web.listen-address=localhost:9108 --web.listen-address=0.0.0.0:9108", noSecret},
 		{"--config.file=DIR/no-secret.yml", "secret_file: open DIR/missing: no such file or directory"},
 		{locked + " --web.config.file=DIR/web.yml", twoPasswords},
 		{
 			open + " --consul.server=ftp://a --consul.timeout=0s",
-			"--consul.server: the scheme is \"ftp\"; want http, https or unix\n--consul.timeout: 0s is not above 0",
+			"--consul.server: the scheme is \"ftp\"; want http, https or unix\n--consul.timeout: 0s is not above 0; want for example 2s",
 		},
 	} {
 		flags := strings.Fields(strings.ReplaceAll(tc.flags, "DIR", dir))
