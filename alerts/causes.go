@@ -96,9 +96,9 @@ var (
 	thresholds = []string{labelAlert, "server", "port", "protocol", "pool", "root"}
 	// silences are servers of which nothing answers.
 	silences = named("ConsulServerDown ConsulServerHung")
-	// meshPortDown and clientPortDown are ports of the service mesh, and of all that an agent has for its clients.
-	meshPortDown   = named("ConsulPortDown").with("protocol", "grpc", "grpc_tls")
-	clientPortDown = named("ConsulPortDown").with("protocol", "http", "https", "grpc", "grpc_tls", "dns")
+	// meshPortDown and httpPortDown are ports of the service mesh, and of all that an agent has for its clients.
+	meshPortDown = named("ConsulPortDown").with("protocol", "grpc", "grpc_tls")
+	httpPortDown = named("ConsulPortDown").with("protocol", "http", "https")
 )
 
 var causes = []Cause{
@@ -112,12 +112,12 @@ var causes = []Cause{
 		Source: named("ConsulExporterMissing"), Target: named("ConsulExporterDown"),
 	},
 	{
-		Why: "Scrapes wait for an agent that does not answer: for all that are asked, and for that of one exporter. Its " +
-			"ports are mostly all down.",
+		Why: "Scrapes wait for an agent that does not answer: for all that are asked, and for that of one exporter. " +
+			"Where these are servers, their HTTP ports are down.",
 		Source: named("ConsulAgentUnreachable").severe("critical"),
 		Target: named("ConsulScrapeSlow"),
 	},
-	{Source: named("ConsulAgentUnreachable").severe("critical"), Target: clientPortDown},
+	{Source: named("ConsulAgentUnreachable").severe("critical"), Target: httpPortDown},
 	{
 		Source: named("ConsulAgentUnreachable").severe("warning"), Target: named("ConsulScrapeSlow"),
 		Same: []string{"instance"},
@@ -163,10 +163,7 @@ var causes = []Cause{
 			"ConsulAutopilotUnhealthy ConsulACLReplicationFails"),
 	},
 	{
-		Why:    "What an exporter lacks keeps it from seeing, and one that sees nothing waits for each answer.",
-		Source: named("ConsulExporterImpaired"), Target: named("ConsulExporterBlind"), Same: []string{"instance"},
-	},
-	{
+		Why: "Without its certificate an exporter is turned away, and one that sees nothing waits for each answer.",
 		Source: named("ConsulExporterCertificateExpires").with("state", "expired"), Target: named("ConsulExporterBlind"),
 		Same: []string{"instance"},
 	},
@@ -215,12 +212,12 @@ var causes = []Cause{
 	},
 	{Source: named("ConsulServerWithoutLeader"), Target: named("ConsulAutopilotUnhealthy ConsulScrapeSlow")},
 	{
-		Why:    "A port that is down, or out of reach of one exporter, or whose certificate is at its end: why is told once.",
+		Why:    "A port that is down, or out of reach of one exporter, or whose certificate has expired: why is told once.",
 		Source: named("ConsulPortDown ConsulPortViewsDiffer"),
 		Target: named("ConsulPortErrors ConsulPortSlow"), Same: []string{"server", "port"},
 	},
 	{
-		Source: named("ConsulCertificateExpires").severe("critical"),
+		Source: named("ConsulCertificateExpires").with("state", "expired"),
 		Target: named("ConsulPortDown"), Same: []string{"server", "port"},
 	},
 	{

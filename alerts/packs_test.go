@@ -309,7 +309,10 @@ func TestPack_Severity(t *testing.T) {
 				got, exprs = append(got, r.Labels), append(exprs, r.Expr)
 			}
 		}
-		want := []map[string]string{{"severity": severity}, {"severity": severity, "threshold": "critical"}}
+		state := "{{ if lt $value 0.0 }}expired{{ else }}expiring{{ end }}"
+		want := []map[string]string{
+			{"severity": severity, "state": state}, {"severity": severity, "state": state, "threshold": "critical"},
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("%s: labels (-want +got):\n%s", severity, diff)
 		}

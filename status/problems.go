@@ -109,8 +109,8 @@ var kinds = []kind{
 	{"ConsulDNSErrors", Warning, counted, dnsErrors, nil},
 	{"ConsulDNSFewerServers", Warning, counted, dnsFewerServers, nil},
 	{"ConsulPortSlow", Warning, counted, ofPorts(portSlow), nil},
-	{"ConsulCertificateExpires", Critical, counted, ofPorts(certificateExpires(Critical, "hour", time.Hour)), nil},
-	{"ConsulCertificateExpires", Warning, counted, ofPorts(certificateExpires(Warning, "day", 24*time.Hour)), nil},
+	{"ConsulCertificateExpires", Critical, counted, certificateExpires(Critical, "hour", time.Hour), nil},
+	{"ConsulCertificateExpires", Warning, counted, certificateExpires(Warning, "day", 24*time.Hour), nil},
 
 	{"ConsulSerfMemberFailed", Warning, counted, serversFailed, nil},
 	{"ConsulSerfWANMemberFailed", Warning, counted, serfWANMemberFailed, nil},

@@ -64,17 +64,21 @@ func portSlow(_ *evidence, p verdict.Port) string {
 // certificateExpires finds certificates that expire soon, and has the time left in this unit. Those that are good
 // for a short time are renewed by a machine, such as Consul's own for 72 hours: they are a problem only in their last
 // tenth.
-func certificateExpires(severity Severity, unit string, size time.Duration) func(*evidence, verdict.Port) string {
+func certificateExpires(severity Severity, unit string, size time.Duration) func(*evidence, report) {
 	soon := threshold("certificate-"+string(severity), time.Second)
-	return func(e *evidence, p verdict.Port) string {
-		switch left := p.Result.CertExpiry.Sub(e.Start); {
-		case p.Result.CertExpiry.IsZero():
-			return ""
-		case left <= 0:
-			return " shows a certificate that has expired."
-		default:
-			return wording.If(left < soon && left <= p.Result.CertLifetime/10, " shows a certificate that expires in %s.",
-				wording.Plural(int(left/size), unit, unit+"s"))
+	return func(e *evidence, report report) {
+		for _, p := range e.ports {
+			about := aboutPort(p.PortReport)
+			switch left := p.Result.CertExpiry.Sub(e.Start); {
+			case p.Result.CertExpiry.IsZero():
+			case left <= 0:
+				about["state"] = "expired"
+				report(about, portName(p)+" shows a certificate that has expired.")
+			case left < soon && left <= p.Result.CertLifetime/10:
+				about["state"] = "expiring"
+				report(about, fmt.Sprintf("%s shows a certificate that expires in %s.", portName(p),
+					wording.Plural(int(left/size), unit, unit+"s")))
+			}
 		}
 	}
 }

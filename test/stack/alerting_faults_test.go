@@ -169,23 +169,23 @@ var serverFaults = []fault{
 		name:    "a server's certificate expires in ten days",
 		breaks:  certify("server-2", 10*day), repairs: certify("server-2", 90*day),
 		alerts: []wantAlert{
-			warning("ConsulCertificateExpires", "server=server-2 port=8300 protocol=rpc"),
-			warning("ConsulCertificateExpires", "server=server-2 port=8501 protocol=https"),
-			warning("ConsulCertificateExpires", "server=server-2 port=8503 protocol=grpc_tls"),
+			warning("ConsulCertificateExpires", "server=server-2 port=8300 protocol=rpc state=expiring"),
+			warning("ConsulCertificateExpires", "server=server-2 port=8501 protocol=https state=expiring"),
+			warning("ConsulCertificateExpires", "server=server-2 port=8503 protocol=grpc_tls state=expiring"),
 		},
 	},
 	{
 		name:   "a server's certificate has expired",
 		breaks: certify("server-3", -time.Minute), repairs: certify("server-3", 90*day),
 		alerts: []wantAlert{
-			critical("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc"),
-			critical("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https"),
-			critical("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls"),
+			critical("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc state=expired"),
+			critical("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https state=expired"),
+			critical("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls state=expired"),
 			// Its ports answer, and it is the exporter that does not accept the certificate.
 			warning("ConsulExporterBlind", "*"),
-			held(warning("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc")),
-			held(warning("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https")),
-			held(warning("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls")),
+			held(warning("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc state=expired")),
+			held(warning("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https state=expired")),
+			held(warning("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls state=expired")),
 		},
 	},
 	{

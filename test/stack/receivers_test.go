@@ -340,7 +340,7 @@ func TestStackReceivers(t *testing.T) {
 	// Two and a half days, as the alert about certificates has them, and instances of a service.
 	const left, instances = 216000, 2
 	certificate := func(cluster, server, port, protocol string) raisedAlert {
-		labels := fmt.Sprintf("server=%s port=%s protocol=%s", server, port, protocol)
+		labels := fmt.Sprintf("server=%s port=%s protocol=%s state=expiring", server, port, protocol)
 		return raisedAlert{"ConsulCertificateExpires", "critical", cluster, labels, left}
 	}
 	failed := func(cluster, server string) raisedAlert {
