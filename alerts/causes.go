@@ -123,6 +123,11 @@ var causes = []Cause{
 		Same: []string{"instance"},
 	},
 	{
+		Why:    "An agent that serves its clients on none of its ports is one fault, which its HTTP API stands for.",
+		Source: httpPortDown, Target: named("ConsulPortDown").with("protocol", "grpc", "grpc_tls", "dns"),
+		Same: []string{"server"},
+	},
+	{
 		Why:    "A catalog that is too large counts as a failure of the collector that reads it.",
 		Source: named("ConsulCatalogTooLarge"), Target: named("ConsulCollectorFails").with("collector", "catalog"),
 	},
@@ -163,7 +168,7 @@ var causes = []Cause{
 			"ConsulAutopilotUnhealthy ConsulACLReplicationFails"),
 	},
 	{
-		Why: "Without its certificate an exporter is turned away, and one that sees nothing waits for each answer.",
+		Why:    "Without its certificate an exporter is turned away, and one that sees nothing waits for each answer.",
 		Source: named("ConsulExporterCertificateExpires").with("state", "expired"), Target: named("ConsulExporterBlind"),
 		Same: []string{"instance"},
 	},
