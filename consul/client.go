@@ -14,7 +14,6 @@ import (
 	"math"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -511,15 +510,7 @@ func (ep *Endpoint) isSwitchedOff(err error) bool {
 	if !ep.Uncertain || statusOf(err) != http.StatusInternalServerError {
 		return false
 	}
-	return !slices.ContainsFunc(unserved, func(text string) bool { return strings.Contains(err.Error(), text) })
-}
-
-// unserved are parts of the errors with which an agent says that it reached no server, or that there is no leader: they
-// say nothing about what is switched off (Consul: agent/pool/pool.go, agent/structs/errors.go; hashicorp/yamux; gRPC).
-var unserved = []string{
-	"rpc error getting client", "lead thread didn't get connection", "EOF", "i/o timeout", "connection reset",
-	"broken pipe", "session shutdown", "stream closed", "keepalive timeout", "code = Unavailable",
-	"No cluster leader", "No known Consul servers", "No path to datacenter", "leadership lost",
+	return !probe.IsUnserved(err.Error())
 }
 
 // mayBeSwitchedOff reports whether the time was over before such an answer could come.

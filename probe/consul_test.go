@@ -7,6 +7,8 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -400,6 +402,24 @@ func hang(t *testing.T, p *probe.Prober, server *consultest.Agent, secure bool, 
 		return true
 	})
 	check()
+}
+
+// A client agent whose servers are gone answers in Consul's words that it reaches none, and its port is up all the time.
+func TestConsul_NoServer(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
+	must.Get(c.WaitLeader(t.Context()))(t)
+	client, said := c.Clients[0], make(map[string]bool)
+	must.Do(t, c.Servers[0].Kill())
+	for _, want := range []string{"rpc error getting client", "No known Consul servers"} {
+		poll(t, "the client says: "+want, func() bool {
+			wantReason(t, "http", ask(t, patience, "http", client.Addr+":8500", how{}), "")
+			_, err := client.Client().Status().Leader()
+			said[fmt.Sprint(err)] = true
+			return err != nil && strings.Contains(err.Error(), want)
+		})
+	}
+	t.Logf("the client said: %q", slices.Sorted(maps.Keys(said)))
 }
 
 // gone waits until nobody is connected to these ports.

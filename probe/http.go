@@ -12,6 +12,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 )
 
 // httpPath is what is asked: it needs no token and no leader (Consul: agent/status_endpoint.go).
@@ -26,8 +28,8 @@ type answeredError struct {
 func (e *answeredError) Error() string { return e.text }
 
 // HTTP asks the API of an agent, 8500 or 8501 with TLS, who the leader is, without a token. Up means that it
-// answered: who it is or that there is none (200), that it does not say so (403, with ReasonAuth), or that this
-// client asks or connects too much (429, with ReasonLimit). Timed are connect, tls on a port with TLS, and request.
+// answered: who it is or that there is none (200), that it reached no server (500), that it does not say so (403, with
+// ReasonAuth), or that this client asks or connects too much (429, with ReasonLimit). Timed are connect, tls on a port with TLS, and request.
 // It leaves nothing behind: one connection, closed with the answer.
 func (p *Prober) HTTP(ctx context.Context, target Target) Result {
 	return p.exchange(ctx, &exchange{Target: target, talk: func(_ context.Context, conn net.Conn) error {
@@ -81,7 +83,25 @@ func checkHTTP(status int, body []byte) error {
 		return &answeredError{ReasonAuth, fmt.Sprintf("answer is %d: %.200q", status, body)}
 	case http.StatusTooManyRequests:
 		return &answeredError{ReasonLimit, fmt.Sprintf("answer is %d: %.200q", status, body)}
-	default:
-		return fmt.Errorf("answer is %d: %.200q", status, body)
+	case http.StatusInternalServerError:
+		if IsUnserved(string(body)) {
+			return nil
+		}
 	}
+	return fmt.Errorf("answer is %d: %.200q", status, body)
+}
+
+// unserved are parts of the errors with which an agent says that it reached no server, or that there is no leader
+// (Consul: agent/pool/pool.go, agent/structs/errors.go; hashicorp/yamux; gRPC).
+var unserved = []string{
+	"rpc error getting client", "lead thread didn't get connection", "EOF", "i/o timeout", "connection reset",
+	"broken pipe", "session shutdown", "stream closed", "keepalive timeout", "code = Unavailable",
+	"No cluster leader", "No known Consul servers", "No path to datacenter", "leadership lost",
+}
+
+// IsUnserved reports whether an agent says in this error that it reached no server, or that there is no leader: it
+// answers, and the request failed elsewhere.
+func IsUnserved(text string) bool {
+	isHTML := strings.HasPrefix(strings.TrimSpace(text), "<")
+	return !isHTML && slices.ContainsFunc(unserved, func(part string) bool { return strings.Contains(text, part) })
 }

@@ -101,7 +101,8 @@ var healthyScenes = []scene{
 	},
 	{
 		name: "the agent is killed", through: aClient, breaks: func(p *play) { p.kill(p.agent) },
-		first: (*play).expectWithoutAgent, want: agentUnreachable, remembered: true, then: (*play).expectNothingKnown,
+		first: (*play).expectWithoutAgent, want: agentUnreachable("refuses connections: nothing listens there"), remembered: true,
+		then: (*play).expectNothingKnown,
 	},
 	{
 		name: "the agent hangs", through: aClient, breaks: func(p *play) { p.stop(p.agent) },
@@ -120,7 +121,7 @@ var healthyScenes = []scene{
 				harness.Port(8600, "dns", "udp").Series("consul_port_up", p.agent):  0,
 			})
 		},
-		want: agentUnreachable, remembered: true,
+		want: agentUnreachable("accepts connections but does not answer in time"), remembered: true,
 	},
 }
 
@@ -408,11 +409,12 @@ func (p *play) expectWithoutAgent(s harness.Samples) {
 }
 
 // agentUnreachable is what an exporter shows that has queried the agent before and so knows the servers.
-func agentUnreachable(p *play) outlook {
-	return outlook{
-		level: status.LevelDegraded, problems: []string{"ConsulAgentUnreachable " + p.agent.Name},
-		sentence: fmt.Sprintf("The agent at %s refuses connections: nothing listens there; "+wholeQuorum,
-			regexp.QuoteMeta(p.agent.URL())),
+func agentUnreachable(how string) func(*play) outlook {
+	return func(p *play) outlook {
+		return outlook{
+			level: status.LevelDegraded, problems: []string{"ConsulAgentUnreachable " + p.agent.Name},
+			sentence: fmt.Sprintf("The agent at %s %s; "+wholeQuorum, regexp.QuoteMeta(p.agent.URL()), how),
+		}
 	}
 }
 

@@ -47,7 +47,8 @@ func (l *logReader) scrape() (lines []string) {
 		}
 		what := strings.TrimSpace(strings.TrimPrefix(line, level[0]))
 		if m := logChange.FindStringSubmatch(line); m != nil {
-			if !strings.Contains(line, ` verdict="`) && m[1] != "start" {
+			// The first line of a scrape has the verdict, unless it is the verdict.
+			if len(lines) == 0 && m[1] != "start" && !strings.Contains(line, ` verdict="`) {
 				l.Errorf("a line without a verdict: %s", line)
 			}
 			what = strings.TrimSpace(strings.Join(m[1:], " "))

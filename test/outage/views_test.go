@@ -110,9 +110,9 @@ func (p *play) viewOf(text string) (v status.View) {
 	return v
 }
 
-// momentary is what differs between two looks at the same cluster.
+// momentary is what differs between two looks at the same cluster, or what only the exporter remembers.
 var momentary = cmp.Options{
-	cmpopts.IgnoreFields(status.View{}, "Time", "Seconds", "Verdict", "Memory"),
+	cmpopts.IgnoreFields(status.View{}, "Time", "Seconds", "Verdict", "Memory", "LastChange"),
 	cmpopts.IgnoreFields(verdict.Writes{}, "LastLogIndex", "CommitIndex"),
 	cmpopts.IgnoreFields(status.LeadershipStatus{}, "Since"),
 	cmpopts.IgnoreFields(status.ConsistentReadStatus{}, "Seconds"),
