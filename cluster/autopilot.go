@@ -6,6 +6,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -86,6 +87,9 @@ func (s *Snapshot) autopilotOf(ep consul.Endpoint) func(context.Context) (Autopi
 	}
 }
 
+// errNoAutopilot means that there is a new leader, whose autopilot has not looked at the servers yet.
+var errNoAutopilot = errors.New("autopilot knows no server yet")
+
 func newAutopilotState(answer *autopilotState) (AutopilotState, error) {
 	state := AutopilotState{
 		Healthy:                    answer.Healthy,
@@ -98,7 +102,7 @@ func newAutopilotState(answer *autopilotState) (AutopilotState, error) {
 		}
 	}
 	if len(state.Servers) == 0 {
-		return AutopilotState{}, fmt.Errorf("read %s: autopilot knows no server yet", endpointAutopilotState.Path)
+		return AutopilotState{}, fmt.Errorf("read %s: %w", endpointAutopilotState.Path, errNoAutopilot)
 	}
 	slices.SortFunc(state.Servers, func(a, b AutopilotServer) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))

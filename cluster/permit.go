@@ -7,10 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // Whether an endpoint may be asked of an agent now is decided here, for all endpoints. Consul logs an error for each
@@ -31,6 +34,19 @@ const (
 	errServerGone unaskedError = "the agent knows of no server that is alive"
 	errDCLost     unaskedError = "no server of the datacenter is alive in the WAN pool"
 )
+
+// IsUnserved reports whether something could not be read because no server answered, or no leader: it was not asked, no
+// answer came, or the agent said so.
+func IsUnserved(err error) bool {
+	if consul.IsServerError(err) {
+		return probe.IsUnserved(err.Error())
+	}
+	_, unasked := errors.AsType[unaskedError](err)
+	_, network := errors.AsType[*net.OpError](err)
+	return unasked || network || errors.Is(err, errNoServers) || errors.Is(err, errNoAutopilot) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
 
 // circumstances are what is known about the agent that is to be asked, and about the servers behind it. The zero
 // value is that nothing is known, and then everything is asked.

@@ -54,6 +54,7 @@ type failureKind int
 
 const (
 	failed failureKind = iota
+	tooLarge
 	denied
 	blocked
 	unsupported
@@ -158,7 +159,7 @@ func (j *journal) compare(ended []outcome, hurried bool) (complete []string, beg
 		}
 		now := failure{kind: kindOf(&o)}
 		if now.kind == failed { // A refusal explains itself.
-			now.cause = j.watch.Cause(o.err)
+			now.cause = j.causeOf(o.err)
 		}
 		if now == (failure{}) && !failing && errors.Is(o.err, context.DeadlineExceeded) {
 			now.cause = causeLate
@@ -180,6 +181,16 @@ func (j *journal) compare(ended []outcome, hurried bool) (complete []string, beg
 	return complete, begun
 }
 
+// causeOf is the alert that explains each part of an error; empty if one of them is not explained.
+func (j *journal) causeOf(err error) (cause string) {
+	for _, part := range leaves(err) {
+		if cause = j.watch.Cause(part); cause == "" {
+			return ""
+		}
+	}
+	return cause
+}
+
 func kindOf(o *outcome) failureKind {
 	switch {
 	case o.refused() && consul.IsDenied(o.err):
@@ -188,6 +199,8 @@ func kindOf(o *outcome) failureKind {
 		return blocked
 	case o.refused():
 		return unsupported
+	case errors.As(o.err, new(consul.TooLargeError)):
+		return tooLarge
 	default:
 		return failed
 	}

@@ -69,8 +69,6 @@ var brief = map[string][]string{
 type observation struct {
 	Change
 
-	// name tells apart the subjects of a kind.
-	name string
 	// state is State, and everything else that makes a difference; before is the one of a subject that was not observed
 	// before: a good one, so that the log has its first problem and not that there is none.
 	state, before string
@@ -113,14 +111,14 @@ func (o *observing) add(seen observation) { o.all = append(o.all, seen) }
 // good notes that all is well with a subject.
 func (o *observing) good(what, name, state, text string, details ...any) {
 	o.add(observation{
-		Change: Change{What: what, State: state, Text: text, Details: details}, name: name, state: state, before: state,
+		Change: Change{What: what, State: state, Text: text, Details: details, name: name}, state: state, before: state,
 	})
 }
 
 // bad notes a problem of a subject whose good state is this.
 func (o *observing) bad(what, name, state, good string, f *finding, details ...any) {
 	o.add(observation{
-		Change: Change{what, state, true, f.Text, append(details, "alert", f.Alert)}, name: name, state: state, before: good,
+		Change: Change{what, state, true, f.Text, append(details, "alert", f.Alert), name}, state: state, before: good,
 	})
 }
 
@@ -246,8 +244,8 @@ func (o *observing) observePortsOf(name string, ports []verdict.Port, problems [
 	}
 	switch {
 	case len(failing)+len(unknown) == 0:
-		o.add(observation{name: name, Change: Change{
-			What: watchPorts, State: stateAnswering, Details: []any{"server", name, "ports", strings.Join(before, ",")},
+		o.add(observation{Change: Change{
+			name: name, What: watchPorts, State: stateAnswering, Details: []any{"server", name, "ports", strings.Join(before, ",")},
 			Text: fmt.Sprintf("%s of %s %s again.", numberedPorts(before), name,
 				wording.Word(len(before), "answers", "answer")),
 		}})
@@ -259,8 +257,8 @@ func (o *observing) observePortsOf(name string, ports []verdict.Port, problems [
 				strings.Join(slices.Compact(reasons), ", "))
 		}
 		ports := strings.Join(slices.Sorted(slices.Values(slices.Concat(failing, unknown))), ",")
-		o.add(observation{name: name, state: ports, Change: Change{
-			watchPorts, stateFailing, true, text, []any{"server", name, "ports", ports, "alert", problems[0].Alert},
+		o.add(observation{state: ports, Change: Change{
+			watchPorts, stateFailing, true, text, []any{"server", name, "ports", ports, "alert", problems[0].Alert}, name,
 		}})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -31,6 +32,9 @@ type Change struct {
 	Text string
 	// Details are keys and values: which server, for example.
 	Details []any
+
+	// name tells apart the subjects of a kind: a server or an agent.
+	name string
 }
 
 // Watch finds the changes from one scrape of a cluster to the next. The zero value has seen no scrape. It is not safe
@@ -66,13 +70,15 @@ const (
 )
 
 // Cause is the alert about what is to blame when something could not be read in the latest scrape; empty if nothing is
-// known that would explain it. What has just ended may have been to blame at the beginning of the scrape.
+// known that would explain it. What has just ended may have been to blame at the beginning of the scrape. Servers that
+// do not answer explain that there is no answer, and not one that is wrong or too large.
 func (w *Watch) Cause(err error) string {
+	cause := cmp.Or(w.cause, w.causeBefore)
 	switch {
-	case !probe.IsOwnFault(err):
-		return cmp.Or(w.cause, w.causeBefore)
-	case w.impaired:
-		return alertImpaired
+	case probe.IsOwnFault(err):
+		return wording.If(w.impaired, "%s", alertImpaired)
+	case cause == alertUnreachable || cluster.IsUnserved(err):
+		return cause
 	default:
 		return ""
 	}
@@ -98,6 +104,7 @@ func (w *Watch) See(f *Facts) (changes []Change, verdict string) {
 	for _, o := range w.observe(e, problems) {
 		changes = w.note(&o, changes)
 	}
+	changes = together(changes)
 	w.forget(e)
 	verdict = e.sentence(problems)
 	if w.first && len(changes) == 0 {
@@ -111,6 +118,30 @@ func (w *Watch) See(f *Facts) (changes []Change, verdict string) {
 		}
 	}
 	return changes, verdict
+}
+
+// maxAlike is how many servers have a line of their own about the same change in one scrape.
+const maxAlike = 5
+
+// together makes one line of what is the same for many servers.
+func together(changes []Change) []Change {
+	type kind struct{ what, state string }
+	names := make(map[kind][]string)
+	for _, c := range changes {
+		names[kind{c.What, c.State}] = append(names[kind{c.What, c.State}], c.name)
+	}
+	var lines []Change
+	for _, c := range changes {
+		alike := names[kind{c.What, c.State}]
+		switch {
+		case len(alike) <= maxAlike:
+			lines = append(lines, c)
+		case c.name == alike[0]:
+			c.Text += fmt.Sprintf(" The same is true of %s.", wording.List(alike[1:]))
+			lines = append(lines, c)
+		}
+	}
+	return lines
 }
 
 // causeOfFailures is why collectors fail: the agent, or what the alerts about them follow from.

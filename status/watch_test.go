@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -230,10 +231,35 @@ func TestWatch_Overlap(t *testing.T) {
 	}
 }
 
+// What is the same for many servers is one line.
+func TestWatch_Many(t *testing.T) {
+	t.Parallel()
+	const servers = 12
+	reports := make([]cluster.Report, servers)
+	for i := range reports {
+		reports[i] = reporttest.Says(reporttest.Server(i+1), 1, servers, 1000)
+	}
+	whole := factsOf(reports...)
+	broken := slices.Clone(reports)
+	for i := range 6 {
+		broken[servers-1-i] = dead(reporttest.Server(servers - i))
+	}
+	got := scrapes(new(status.Watch), whole, factsOf(broken...), whole)
+	const down = "warn server=down server=server-7 alert=ConsulServerDown: server-7 answers on none of its ports " +
+		"(refused): the process or its host is gone, or the network is broken. The same is true of "
+	const back = "info server=answering server=server-7: server-7 answers again. The same is true of "
+	for i, want := range []string{down, back} {
+		lines := slices.DeleteFunc(got[i+1], func(line string) bool { return !strings.Contains(line, " server=") })
+		if want += "server-8, server-9, server-10, server-11 and server-12."; !slices.Equal(lines, []string{want}) {
+			t.Errorf("scrape %d logs %q; want %q", i+1, lines, want)
+		}
+	}
+}
+
 // What collectors could not read follows from the agent, from the lack of a leader, or from this program.
 func TestWatch_Cause(t *testing.T) {
 	t.Parallel()
-	theirs, ours := errors.New("status 500"), probe.ErrNoTurn
+	theirs, ours, wrong := context.DeadlineExceeded, probe.ErrNoTurn, errors.New("decode the answer: no JSON")
 	for _, tc := range []struct {
 		name         string
 		facts        *status.Facts
@@ -254,6 +280,10 @@ func TestWatch_Cause(t *testing.T) {
 		w.See(tc.facts)
 		if theirs, ours := w.Cause(theirs), w.Cause(ours); theirs != tc.theirs || ours != tc.ours {
 			t.Errorf("%s: %q and %q; want %q and %q", tc.name, theirs, ours, tc.theirs, tc.ours)
+		}
+		// Only an agent that is of no use explains a wrong answer.
+		if cause := w.Cause(wrong); cause != "" && cause != "ConsulAgentUnreachable" {
+			t.Errorf("%s: %s is to blame for a wrong answer", tc.name, cause)
 		}
 	}
 	var w status.Watch
