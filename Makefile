@@ -72,8 +72,8 @@ proven:
 # test-matrix: the tests of services in all states and of broken clusters against older Consuls, too.
 .PHONY: test-matrix
 test-matrix:
-	@$(TOOL) consul consul-1.19 consul-1.13 consul_exporter
-	@for consul in consul consul-1.19 consul-1.13; do \
+	@$(TOOL) consul consul-1.19 consul-1.17 consul-1.13 consul_exporter
+	@for consul in consul consul-1.19 consul-1.17 consul-1.13; do \
 	  echo "== $$consul"; \
 	  CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL=$$($(TOOL) -path $$consul) \
 	    go test -count 1 -timeout 15m -p 1 -run '^Test(DropIn|HealthyCluster|Outages|Rights|Telemetry)' ./test/catalog ./test/outage; \

@@ -65,17 +65,34 @@ func (s Selector) selects(a Alert) bool {
 	})
 }
 
-// HoldsBack reports whether the target follows from the source, both being of one cluster.
-func (c Cause) HoldsBack(source, target Alert) bool {
-	return c.Source.selects(source) && c.Target.selects(target) &&
-		!slices.ContainsFunc(c.Same, func(label string) bool { return source.label(label) != target.label(label) })
+// HeldBack returns a function that reports whether an alert follows from one of those that fire.
+func HeldBack(firing []Alert) func(target Alert) bool {
+	sources := make([]map[string]bool, len(causes)) // Those of each cause, by what they and a target share.
+	for i, c := range causes {
+		sources[i] = make(map[string]bool)
+		for _, source := range firing {
+			if c.Source.selects(source) {
+				sources[i][c.shared(source)] = true
+			}
+		}
+	}
+	return func(target Alert) bool {
+		for i, c := range causes {
+			if len(sources[i]) > 0 && c.Target.selects(target) && sources[i][c.shared(target)] {
+				return true
+			}
+		}
+		return false
+	}
 }
 
-// HeldBack reports whether an alert follows from one of those that fire.
-func HeldBack(target Alert, firing []Alert) bool {
-	return slices.ContainsFunc(causes, func(c Cause) bool {
-		return slices.ContainsFunc(firing, func(source Alert) bool { return c.HoldsBack(source, target) })
-	})
+// shared are the values of the labels that source and target share.
+func (c Cause) shared(a Alert) string {
+	var values strings.Builder
+	for _, label := range c.Same {
+		fmt.Fprintf(&values, "%q", a.label(label))
+	}
+	return values.String()
 }
 
 // Causes returns all causes, in the order in which they are documented.

@@ -208,7 +208,7 @@ func pagesOf(firing map[time.Duration][]alerts.Alert, times []time.Duration) ([]
 				since[key] = now
 			}
 			waits := now < since[key]+groupWait
-			if a.Labels["severity"] != "critical" || sent[key] || waits || alerts.HeldBack(a, firing[now]) {
+			if a.Labels["severity"] != "critical" || sent[key] || waits || alerts.HeldBack(firing[now])(a) {
 				continue
 			}
 			sent[key] = true

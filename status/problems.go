@@ -229,10 +229,11 @@ func (e *evidence) findProblems() (found []finding, firing []alerts.Alert) {
 // judgeProblems takes what findProblems found and returns the problems of Consul, and those of its tenants: worst
 // first, and then in the order of the table. Those that follow from others are left out.
 func judgeProblems(found []finding, firing []alerts.Alert) (consul, ofTenants []finding) {
+	heldBack := alerts.HeldBack(firing)
 	for _, severity := range []Severity{Critical, Warning, Info} {
 		for i, f := range found {
 			switch {
-			case f.Severity != severity || alerts.HeldBack(firing[i], firing):
+			case f.Severity != severity || heldBack(firing[i]):
 			case f.kind.place == tenants:
 				ofTenants = append(ofTenants, f)
 			default:

@@ -150,7 +150,7 @@ func causeOfFailures(e *evidence, firing []alerts.Alert) string {
 		return alertUnreachable
 	}
 	i := slices.IndexFunc(firing, func(a alerts.Alert) bool {
-		return alerts.HeldBack(alerts.Alert{Name: "ConsulCollectorFails"}, []alerts.Alert{a})
+		return alerts.HeldBack([]alerts.Alert{a})(alerts.Alert{Name: "ConsulCollectorFails"})
 	})
 	if i < 0 {
 		return ""

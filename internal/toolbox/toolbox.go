@@ -119,6 +119,7 @@ var tools = []Tool{
 	},
 	// Older Consuls, for make test-matrix.
 	{Name: "consul-1.19", Module: consul, FirstBuild: "4 minutes"},
+	{Name: "consul-1.17", Module: consul, FirstBuild: "4 minutes"},
 	// Some dependencies of this one reach into the runtime of Go, which Go has forbidden since.
 	{Name: "consul-1.13", Module: consul, LDFlags: "-checklinkname=0", FirstBuild: "3 minutes"},
 	// golangci-lint bundles a hundred linters and takes a long time to build, so it is built only by name.

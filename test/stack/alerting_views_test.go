@@ -164,7 +164,7 @@ func (p *observation) notHeldBack(t *testing.T) (left map[string][]problem, wron
 	left = make(map[string][]problem)
 	for cluster, all := range firing {
 		for _, a := range all {
-			held := alerts.HeldBack(a, all)
+			held := alerts.HeldBack(all)(a)
 			if !held {
 				shown := newProblem(status.Severity(a.Labels["severity"]), a.Name, a.Labels["server"])
 				shown.instance = a.Labels["instance"]
