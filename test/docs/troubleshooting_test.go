@@ -21,6 +21,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/probe"
+	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -81,6 +82,18 @@ func texts[T any](words []T) (all []string) {
 		all = append(all, fmt.Sprint(w))
 	}
 	return all
+}
+
+// It has the states that changes of state have in the log.
+func TestTroubleshooting_Changes(t *testing.T) {
+	t.Parallel()
+	documented := make(map[string][]string)
+	for _, row := range harness.ReadDocument(t, troubleshooting).Rows("change") {
+		documented[row[0].Text] = row[1].Code
+	}
+	if diff := cmp.Diff(status.States(), documented); diff != "" {
+		t.Errorf("the states in %s differ (-code +document):\n%s", troubleshooting, diff)
+	}
 }
 
 // Each protocol is where it is explained, in the list of labels, and in the example of a configuration file.
