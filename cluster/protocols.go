@@ -12,7 +12,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// Protocol is what is spoken on a port of Consul: a row of protocols. In metrics it is the label protocol.
+// Protocol is one that is spoken on a port of Consul: a row of protocols. In metrics it is the label protocol.
 type Protocol string
 
 // The protocols that the code names.

@@ -14,7 +14,7 @@ import (
 
 // MissingStatus says that a server was known and that Consul no longer names it.
 type MissingStatus struct {
-	// How is how it went: left (in order), removed (it failed first), or gone (nobody saw how).
+	// How is how it went.
 	How cluster.Departure `json:"how"`
 	// Since is when it was first missing.
 	Since time.Time `json:"since"`

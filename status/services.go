@@ -21,18 +21,24 @@ type ServicesStatus struct {
 	Level Level `json:"level"`
 	// Verdict is one sentence in plain words.
 	Verdict string `json:"verdict"`
-	// Problems are in order, worst first.
+	// Problems are those of services and nodes, worst first.
 	Problems []Problem `json:"problems"`
 }
 
 // ServicesView is the part of a View that is about what is registered with Consul.
 type ServicesView struct {
-	Time     time.Time        `json:"time"`
-	Seconds  float64          `json:"seconds"`
-	Agent    AgentStatus      `json:"agent"`
-	Services *ServicesStatus  `json:"services"`
-	Catalog  *verdict.Catalog `json:"catalog,omitempty"`
-	Missing  []Missing        `json:"missing"`
+	// Time is when the scrape began.
+	Time time.Time `json:"time"`
+	// Seconds is how long the scrape took, in seconds.
+	Seconds float64 `json:"seconds"`
+	// Agent is the agent that was queried.
+	Agent AgentStatus `json:"agent"`
+	// Services is the health of what is registered with Consul.
+	Services *ServicesStatus `json:"services"`
+	// Catalog has the totals of what is registered with Consul; left out when it was not read.
+	Catalog *verdict.Catalog `json:"catalog,omitempty"`
+	// Missing lists what could not be read, and why.
+	Missing []Missing `json:"missing"`
 }
 
 // ServicesOnly returns the part that is about services.

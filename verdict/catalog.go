@@ -18,40 +18,51 @@ const maxListed = 100
 
 // Catalog are the totals of what is registered with Consul. As JSON it is public: fields are only ever added.
 type Catalog struct {
-	// Summary is whether all counts are those of Consul's own summary, because the catalog itself could not be read: see
-	// catalog.Overview.
-	Summary  bool `json:"summary,omitempty"`
-	Nodes    int  `json:"nodes"`
-	Services int  `json:"services"`
+	// Summary is whether all counts are those of Consul's own summary, because the catalog itself could not be read.
+	Summary bool `json:"summary,omitempty"` // See catalog.Overview.
+	// Nodes is the number of nodes.
+	Nodes int `json:"nodes"`
+	// Services is the number of services.
+	Services int `json:"services"`
 	// Instances counts the service instances that are passing, warning, critical, in maintenance and, if there are any, of
 	// unknown state.
 	Instances map[string]int `json:"instances"`
-	// Failing are the services with critical instances, worst first, and FailingOmitted is how many more there are; the
-	// servers' own service is left out. Down of them have no instance that is passing or warning.
-	Failing        []Service `json:"failing"`
-	FailingOmitted int       `json:"failing_omitted,omitempty"`
-	Down           int       `json:"down"`
-	// Gone are the nodes whose agent failed, with the services that have critical instances there, and GoneOmitted is how
-	// many more there are. Services that fail in no other way are not in Failing: see add.
-	Gone        []GoneNode `json:"gone,omitempty"`
-	GoneOmitted int        `json:"gone_omitted,omitempty"`
+	// Failing are the services with critical instances, worst first: at most 100, without the servers' own service, and
+	// without those that have lost only what was on a node whose agent failed.
+	Failing []Service `json:"failing"` // See addFailing.
+	// FailingOmitted is how many more there are.
+	FailingOmitted int `json:"failing_omitted,omitempty"`
+	// Down is how many of the failing services have no instance that is passing or warning.
+	Down int `json:"down"`
+	// Gone are the nodes whose agent failed, with the services that have critical instances there: at most 100.
+	Gone []GoneNode `json:"gone,omitempty"`
+	// GoneOmitted is how many more there are.
+	GoneOmitted int `json:"gone_omitted,omitempty"`
 	// Own are those of Instances that are Consul's servers: they are no tenants.
 	Own catalog.InstanceCounts `json:"-"`
 }
 
 // Service counts the instances of one service by their state.
 type Service struct {
-	Name        string `json:"name"`
-	Passing     int    `json:"passing"`
-	Warning     int    `json:"warning"`
-	Critical    int    `json:"critical"`
-	Maintenance int    `json:"maintenance"`
-	Unknown     int    `json:"unknown,omitempty"`
+	// Name is that of the service.
+	Name string `json:"name"`
+	// Passing is the number of instances whose checks all pass.
+	Passing int `json:"passing"`
+	// Warning is the number of instances of which the worst check is a warning.
+	Warning int `json:"warning"`
+	// Critical is the number of instances with a critical check.
+	Critical int `json:"critical"`
+	// Maintenance is the number of instances in maintenance.
+	Maintenance int `json:"maintenance"`
+	// Unknown is the number of instances of unknown state.
+	Unknown int `json:"unknown,omitempty"`
 }
 
 // GoneNode is a node whose agent failed. Servers are none: they have problems of their own.
 type GoneNode struct {
-	Node     string   `json:"node"`
+	// Node is its name.
+	Node string `json:"node"`
+	// Services are those with critical instances there.
 	Services []string `json:"services"`
 }
 

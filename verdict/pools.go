@@ -13,18 +13,22 @@ import (
 // Pool is one Serf pool, as the agent sees it. As JSON it is public: fields are only ever added.
 type Pool struct {
 	// Pool is lan or wan.
-	Pool  string `json:"pool"`
-	Count int    `json:"count"`
+	Pool string `json:"pool"`
+	// Count is the number of members.
+	Count int `json:"count"`
 	// ByStatus counts the members that are alive, leaving, left and failed.
 	ByStatus map[string]int `json:"by_status"`
-	// NotAlive are the members in another state, failed ones first, and NotAliveOmitted how many more there are.
-	NotAlive        []PoolMember `json:"not_alive"`
-	NotAliveOmitted int          `json:"not_alive_omitted,omitempty"`
+	// NotAlive are the members in another state, failed ones first: at most 100.
+	NotAlive []PoolMember `json:"not_alive"`
+	// NotAliveOmitted is how many more there are.
+	NotAliveOmitted int `json:"not_alive_omitted,omitempty"`
 }
 
 // PoolMember is a member of a Serf pool.
 type PoolMember struct {
-	Name   string `json:"name"`
+	// Name is the node name.
+	Name string `json:"name"`
+	// Status is the state that Serf has of it.
 	Status string `json:"status"`
 	// IsServer is false for client agents.
 	IsServer bool `json:"is_server"`

@@ -18,7 +18,7 @@ type PortState string
 const (
 	// PortUp means that the port answers in its own protocol.
 	PortUp PortState = "up"
-	// PortAccepts means that the port accepts connections, and that nothing more could be asked.
+	// PortAccepts means that the port accepts connections, and that nothing more could be queried.
 	PortAccepts PortState = "accepts"
 	// PortHangs means that the port accepts connections and does not answer in time: the kernel accepts them also for a
 	// process that is stopped.

@@ -35,19 +35,22 @@ func QuorumStates() []QuorumState { return []QuorumState{QuorumHeld, QuorumLost,
 // Quorum is whether there is a leader that a majority of the voters follows. As JSON it is public: fields are only ever
 // added.
 type Quorum struct {
+	// State is the answer in a word.
 	State QuorumState `json:"state"`
-	// Lacks says what is lacking to tell, as a clause; empty unless State is unknown.
+	// Lacks says what is lacking to tell, as a clause; left out unless the state is unknown.
 	Lacks string `json:"lacks,omitempty"`
-	// Voters have a vote by the Raft configuration, and Needed of them must agree: more than half.
+	// Voters is the number of servers that have a vote by the Raft configuration.
 	Voters int `json:"voters"`
+	// Needed is how many of them must agree: more than half.
 	Needed int `json:"needed"`
-	// Reachable voters answered on their own port 8300, and whether Unknown ones would is not known. The others are lost.
+	// Reachable is the number of voters that answered on their own port 8300.
 	Reachable int `json:"reachable"`
-	Unknown   int `json:"unknown"`
-	// Following are the reachable voters except those that know of no leader, or of another one than the only one, and
-	// those whose Raft configuration lacks another one of its peers: cut off from it, or because they do not vote for a
-	// server that they do not know, they do not vote with the others. While nobody leads, or several do, they are all
-	// reachable voters.
+	// Unknown is the number of voters of which it is not known whether they would answer. The others are lost.
+	Unknown int `json:"unknown"`
+	// Following is the number of reachable voters except those that know of no leader, or of another one than the only
+	// one, and those whose Raft configuration lacks another one of its peers: cut off from it, or because they do not vote
+	// for a server that they do not know, they do not vote with the others. While nobody leads, or several do, it is that
+	// of all reachable voters.
 	Following int `json:"following"`
 	// NeverBootstrapped is whether the servers still wait for the first election, and Lacks says how many there are.
 	NeverBootstrapped bool `json:"-"`

@@ -31,29 +31,35 @@ const (
 // Stop is whether a server can be stopped without the cluster losing its quorum, by what was known in one scrape. As
 // JSON it is public: fields are only ever added.
 type Stop struct {
+	// Server is the node name of the server, or what was given instead if no server was found by it.
 	Server string `json:"server"`
 	// ID is the node ID of the server; left out when it is not known.
 	ID string `json:"id,omitempty"`
 	// Safe is whether the answer is yes.
-	Safe   bool   `json:"safe"`
+	Safe bool `json:"safe"`
+	// Answer is whether the server can be stopped.
 	Answer Answer `json:"answer"`
-	// Voter is whether the server has a vote, Answers whether its port 8300 answers, and Leads whether it leads.
-	Voter   bool `json:"voter"`
+	// Voter is whether the server has a vote.
+	Voter bool `json:"voter"`
+	// Answers is whether its port 8300 answers.
 	Answers bool `json:"answers"`
-	Leads   bool `json:"leads"`
-	// Voters have a vote, Needed of them must agree, and Before and After are how many of them can be counted on now and
-	// without this server. That is fewer than answer if some have no leader or lag. Unknown are those of the other voters
-	// about which too much is unknown.
-	Voters  int `json:"voters"`
-	Needed  int `json:"needed"`
-	Before  int `json:"before"`
-	After   int `json:"after"`
+	// Leads is whether it leads.
+	Leads bool `json:"leads"`
+	// Voters is the number of servers that have a vote.
+	Voters int `json:"voters"`
+	// Needed is how many of them must agree.
+	Needed int `json:"needed"`
+	// Before is how many voters can be counted on now: fewer than answer if some have no leader or lag.
+	Before int `json:"before"`
+	// After is how many voters can be counted on without this server.
+	After int `json:"after"`
+	// Unknown is the number of the other voters about which too much is unknown.
 	Unknown int `json:"unknown"`
 	// Reasons says why, one sentence each; the last one is about the quorum, unless something must be fixed first.
 	Reasons []string `json:"reasons"`
-	// Hint is what to do first if it is safe; usually empty.
+	// Hint says what to do first if it is safe; mostly left out.
 	Hint string `json:"hint,omitempty"`
-	// CatchUp is whether the server could catch up after a restart: yes, no, or unknown, which it mostly is.
+	// CatchUp is whether the server could catch up after a restart; mostly unknown.
 	CatchUp Answer `json:"catch_up"`
 }
 

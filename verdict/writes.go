@@ -33,10 +33,12 @@ func WritesStates() []WritesState {
 // Writes is whether writes commit, by the logs of the leader and its followers. As JSON it is public: fields are only
 // ever added.
 type Writes struct {
+	// State is the answer in a word.
 	State WritesState `json:"state"`
-	// LastLogIndex is that of the leader's log, and CommitIndex at least that of the last committed entry; 0 if unknown.
+	// LastLogIndex is the index of the last entry in the leader's log; 0, and left out, if unknown.
 	LastLogIndex uint64 `json:"last_log_index,omitempty"`
-	CommitIndex  uint64 `json:"commit_index,omitempty"`
+	// CommitIndex is at least the index of the last committed entry; 0, and left out, if unknown.
+	CommitIndex uint64 `json:"commit_index,omitempty"`
 	// Behind are the voters that answer and lack the first entry that is not committed; they hold the others up.
 	Behind []string `json:"behind,omitempty"`
 }

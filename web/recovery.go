@@ -43,21 +43,25 @@ func ValidateResponderURL(s string) error {
 	return nil
 }
 
-// recovery is what the responder decided lately, as the page shows it, and as JSON.
+// recovery has the latest decisions of the responder, as the page shows them, and as JSON.
 type recovery struct {
 	// Records are the newest first.
 	Records []recoveryRecord `json:"records"`
-	// Error is why they are not known.
+	// Error is why they are not known; left out when they are.
 	Error string `json:"error,omitempty"`
 }
 
-// recoveryRecord is a decision, as far as the page shows it: whoever may see the page may not know the responder's
+// recoveryRecord is a decision, as far as the page shows it: those who see the page need not know the responder's
 // secret, and reasons and outputs can hold others.
 type recoveryRecord struct {
-	Time   time.Time `json:"time"`
-	Rule   string    `json:"rule"`
-	Result string    `json:"result"`
-	DryRun bool      `json:"dry_run"`
+	// Time is when it was made.
+	Time time.Time `json:"time"`
+	// Rule is the name of the rule in the responder's configuration.
+	Rule string `json:"rule"`
+	// Result is how it ended, as in the responder's history.
+	Result string `json:"result"`
+	// DryRun is whether the rule only records what it would do.
+	DryRun bool `json:"dry_run"`
 }
 
 // Bad is whether somebody should look.

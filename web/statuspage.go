@@ -34,19 +34,24 @@ var statusCSS string
 //go:embed page/status.js
 var statusJS string
 
-// statusDocument is what the status page shows, and what it is as JSON: a status.View, and what shows it.
+// statusDocument has all that the status page shows, and is the page as JSON: a View, the responder's latest decisions,
+// and the exporter.
 type statusDocument struct {
 	status.View
 
-	// Recovery is what the responder decided lately; left out when the exporter does not know of one.
-	Recovery *recovery    `json:"recovery,omitempty"`
+	// Recovery has the latest decisions of the responder; left out when the exporter does not know of one.
+	Recovery *recovery `json:"recovery,omitempty"`
+	// Exporter is the exporter that answers.
 	Exporter exporterInfo `json:"exporter"`
 }
 
 // exporterInfo describes the exporter itself.
 type exporterInfo struct {
-	Version   string `json:"version"`
-	Revision  string `json:"revision"`
+	// Version is that of the release.
+	Version string `json:"version"`
+	// Revision is the commit that it was built from.
+	Revision string `json:"revision"`
+	// GoVersion is that of the compiler.
 	GoVersion string `json:"go_version"`
 	// Flags are those that differ from their defaults. None of them is a secret.
 	Flags []Flag `json:"flags"`
@@ -54,7 +59,9 @@ type exporterInfo struct {
 
 // Flag is a flag of the command line with its value.
 type Flag struct {
-	Name  string `json:"name"`
+	// Name is that of the flag, without dashes.
+	Name string `json:"name"`
+	// Value is as on the command line.
 	Value string `json:"value"`
 }
 

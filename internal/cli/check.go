@@ -283,11 +283,13 @@ func checkStatus(
 	return view
 }
 
-// stopAnswer is what --safe-to-stop answers, and in this form as JSON.
+// stopAnswer is the answer of check --safe-to-stop.
 type stopAnswer struct {
+	// Time is when the question was put.
 	Time time.Time `json:"time"`
 	verdict.Stop
-	// Error is why nothing could be judged; then the rest means nothing, safe is false, and the answer is unknown.
+	// Error is why nothing could be judged: then the rest means nothing, safe is false, and the answer is unknown; left
+	// out otherwise.
 	Error string `json:"error,omitempty"`
 	// Memory says that servers that went before cannot be known; left out when they are.
 	Memory string `json:"memory,omitempty"`
@@ -360,14 +362,18 @@ func checkStop(ctx context.Context, c *cluster.Cluster, r *reserver, opts *check
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-// releaseAnswer is what --release answers, and in this form as JSON.
+// releaseAnswer is the answer of check --release.
 type releaseAnswer struct {
-	Time   time.Time `json:"time"`
-	Server string    `json:"server"`
+	// Time is when the question was put.
+	Time time.Time `json:"time"`
+	// Server is the name or node ID that was given.
+	Server string `json:"server"`
 	// Released is whether the server is back and has no reservation anymore.
-	Released bool           `json:"released"`
-	Answer   verdict.Answer `json:"answer"`
-	Reason   string         `json:"reason"`
+	Released bool `json:"released"`
+	// Answer is whether the server is back.
+	Answer verdict.Answer `json:"answer"`
+	// Reason says why, as a clause.
+	Reason string `json:"reason"`
 }
 
 func (a *releaseAnswer) code() int { return answerCodes[a.Answer] }

@@ -83,8 +83,10 @@ func (e *Exporter) FreshStatus(t *testing.T) (v status.View) {
 	t.Helper()
 	start := time.Now().Truncate(time.Millisecond) // As the status has it.
 	WaitFor(t, 20*time.Second, "a newer status", func() string {
+		page := e.Page(t, "/?format=json", http.StatusOK)
+		ExpectSchema(t, "StatusDocument", page)
 		v = status.View{}
-		must.Do(t, json.Unmarshal([]byte(e.Page(t, "/?format=json", http.StatusOK)), &v))
+		must.Do(t, json.Unmarshal([]byte(page), &v))
 		return Unless(!v.Time.Before(start), "it is of %s", v.Time)
 	})
 	return v

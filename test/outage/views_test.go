@@ -107,6 +107,7 @@ func (p *play) viewOf(text string) (v status.View) {
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
 		p.Fatalf("check printed %q, which is not JSON: %v", text, err)
 	}
+	harness.ExpectSchema(p.T, "View", text)
 	return v
 }
 
@@ -152,6 +153,7 @@ func (p *play) expectStop(server string, want int, reason string) {
 		if err := json.Unmarshal([]byte(text), &answer); err != nil {
 			p.Fatalf("check printed %q, which is not JSON: %v", text, err)
 		}
+		harness.ExpectSchema(p.T, "StopAnswer", text)
 		unknown := answer.Answer == verdict.AnswerUnknown
 		if answer.Server != server || answer.Safe != (code == cli.ExitSafe) || unknown != (code == cli.ExitUnknown) {
 			p.Errorf("exit code %d does not go with %+v", code, answer)
