@@ -52,6 +52,11 @@ type decision struct {
 	quorum *QuorumRecord
 }
 
+// deny is the same decision with one more reason, which speaks against it.
+func (d decision) deny(format string, args ...any) decision {
+	return decision{reasons: append(d.reasons, fmt.Sprintf(format, args...)), quorum: d.quorum}
+}
+
 func refused(format string, args ...any) decision {
 	return decision{reasons: []string{fmt.Sprintf(format, args...)}}
 }

@@ -122,9 +122,36 @@ func TestRemove_Confirm(t *testing.T) {
 	} {
 		r := &removeDeadPeer{
 			guards: guards{expected: 5, require: RequireConfig{MinVoters: 3}}, operator: &operator{}, RemoveConfig: config,
+			look: func(context.Context) *view { return dead },
 		}
 		r.observe(dead.death, time.Now().Add(-time.Minute))
 		_, d := r.judge(about("server-5"), dead)
 		d.expect(t, "hook", want)
+	}
+}
+
+// A hook can take an hour: what was true before it was asked is looked at again.
+func TestRemove_ConfirmTakesLong(t *testing.T) {
+	replaced := healthyView(5).kill(5)
+	replaced.stop.Topology.Peers[4].ID, replaced.stop.Reports[4].Server.ID = "id-6", "id-6"
+	replaced.death.Leader.Servers[4].ID, replaced.stop.Autopilot.Servers[4].ID = "id-6", "id-6"
+	for _, seen := range replaced.death.MembersSeen {
+		seen[4].ID = "id-6"
+	}
+	for want, after := range map[string]*view{
+		"server-5 is alive in Serf":                          healthyView(5),
+		"After the action 0 more may fail":                   healthyView(5).kill(5).hang(4),
+		"was asked about the peer id-5, and it is id-6 now.": replaced,
+	} {
+		r := &removeDeadPeer{
+			guards: guards{expected: 5, require: RequireConfig{MinVoters: 3, Margin: 1}}, operator: &operator{},
+			RemoveConfig: RemoveConfig{Confirm: &ExecConfig{"/bin/true", nil, time.Minute}},
+			look:         func(context.Context) *view { return after },
+		}
+		p, d := r.judge(about("server-5"), healthyView(5).kill(5))
+		d.expect(t, "after the hook", want)
+		if p.what != "" {
+			t.Errorf("the plan is %q", p.what)
+		}
 	}
 }

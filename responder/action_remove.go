@@ -28,6 +28,8 @@ type removeDeadPeer struct {
 	rule string
 	// reach are the variables with which the hook reaches Consul.
 	reach []string
+	// look takes a fresh snapshot, except in tests.
+	look func(context.Context) *view
 
 	mu sync.Mutex
 	// deadSince has, by node ID, the servers that were dead at each look since then. Guarded by mu, and replaced, not
@@ -43,39 +45,55 @@ func (*removeDeadPeer) timeout() time.Duration { return operatorTimeout }
 
 func (*removeDeadPeer) applies(a *Alert, _ *view) string { return needsServer(a, "which one is meant") }
 
+// judge has the hook asked last, and looks again afterwards: meanwhile the server may have come back, another one may
+// have died, or the peer may be another one.
 func (r *removeDeadPeer) judge(a *Alert, v *view) (plan, decision) {
-	name := a.server()
-	d := r.canRemove(name, v)
-	if !d.allowed {
-		return plan{}, d
+	p, peer, d := r.judgeNow(a.server(), v)
+	if !d.allowed || r.Confirm == nil {
+		return p, d
 	}
-	deny := func(format string, args ...any) (plan, decision) {
-		return plan{}, decision{reasons: append(d.reasons, fmt.Sprintf(format, args...)), quorum: d.quorum}
+	if err := r.confirmed(a, &peer); err != nil {
+		return plan{}, d.deny("The hook does not confirm that it is dead: %v.", err)
+	}
+	confirmed := peer
+	p, peer, d = r.judgeNow(a.server(), r.look(context.Background()))
+	switch {
+	case !d.allowed:
+		return p, d
+	case peer.ID != confirmed.ID:
+		return plan{}, d.deny("The hook was asked about the peer %s, and it is %s now.", confirmed.ID, peer.ID)
+	}
+	d.reasons = append(d.reasons, "The hook confirms that it is dead.")
+	return p, d
+}
+
+// judgeNow decides without the hook.
+func (r *removeDeadPeer) judgeNow(name string, v *view) (p plan, peer cluster.RaftPeer, d decision) {
+	if d = r.canRemove(name, v); !d.allowed {
+		return p, peer, d
 	}
 	if v.deathUnknown != nil {
-		return deny("There is no telling whether it is dead: %v.", v.deathUnknown)
+		return p, peer, d.deny("There is no telling whether it is dead: %v.", v.deathUnknown)
 	}
 	if doubt := r.doubt(name, v.death); doubt != "" {
-		return deny("It does not count as dead: %s.", doubt)
+		return p, peer, d.deny("It does not count as dead: %s.", doubt)
 	}
 	peer, err := v.peer(name)
 	if err != nil {
-		return deny("There is nothing to remove: %v.", err)
+		return p, peer, d.deny("There is nothing to remove: %v.", err)
 	}
 	now := time.Now()
 	dead := now.Sub(r.observe(v.death, now)[peer.ID])
 	if dead < r.DeadFor {
-		return deny("It has been dead for %s as far as was watched, and is removed after %s.",
+		return p, peer, d.deny("It has been dead for %s as far as was watched, and is removed after %s.",
 			dead.Round(time.Second), r.DeadFor)
 	}
 	d.reasons = append(d.reasons, fmt.Sprintf("It has been dead for %s: it does not answer on port 8300 nor the leader's "+
 		"heartbeats, and the leader and a majority of the voters see it failed.", dead.Round(time.Second)))
-	if r.Confirm != nil {
-		if err := r.confirmed(a, &peer); err != nil {
-			return deny("The hook does not confirm that it is dead: %v.", err)
-		}
-		d.reasons = append(d.reasons, "The hook confirms that it is dead.")
-	}
+	return r.plan(name, &peer), peer, d
+}
+
+func (r *removeDeadPeer) plan(name string, peer *cluster.RaftPeer) plan {
 	request := r.removePeer(peer.ID)
 	return plan{
 		what: fmt.Sprintf("Remove %s (%s) from the Raft configuration: %s", name, peer.Address, request.text),
@@ -88,7 +106,7 @@ func (r *removeDeadPeer) judge(a *Alert, v *view) (plan, decision) {
 			}
 			return name + " is not in the Raft configuration any more."
 		}),
-	}, d
+	}
 }
 
 // confirmed asks the hook whether the peer is dead, which knows it from elsewhere: from a hypervisor, or a cloud. It
@@ -143,7 +161,7 @@ func (r *removeDeadPeer) blind() {
 func (r *removeDeadPeer) watch(ctx context.Context) {
 	interval := min(max(r.DeadFor/10, time.Second), 15*time.Second)
 	for {
-		if v := look(ctx, r.consul, true); v.incomplete == nil && v.deathUnknown == nil {
+		if v := r.look(ctx); v.incomplete == nil && v.deathUnknown == nil {
 			r.observe(v.death, time.Now())
 		} else if ctx.Err() == nil {
 			r.blind()

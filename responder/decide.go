@@ -30,7 +30,9 @@ func (r *Responder) decide(ctx context.Context, j job) {
 	case o.again:
 		r.refuse(&j, o.rule, o.record)
 	case o.record.Result == ResultStarted:
-		r.act(ctx, o.rule.action, o.plan, o.record)
+		if err := r.act(ctx, o.rule.action, o.plan, o.record); err != nil {
+			r.again(&j, o.rule, err.Error())
+		}
 	default:
 		r.settle(o.record)
 	}
@@ -76,10 +78,16 @@ func (r *Responder) consider(ctx context.Context, j *job) outcome {
 	if reason := r.pause(chosen); reason != "" {
 		return refuse(chosen, ResultCooldown, reason)
 	}
+	if reason := r.crowd(chosen.action); reason != "" {
+		return refuse(chosen, ResultRefused, reason)
+	}
 	plan, decision := chosen.action.judge(&j.alert, v)
 	o := outcome{rule: chosen, plan: plan, record: r.record(chosen, j, ResultRefused, decision.reasons...)}
 	o.record.What, o.record.Quorum = plan.what, decision.quorum
+	over := r.stale(j) // It may have been resolved while the cluster was looked at.
 	switch {
+	case over != "":
+		o.record.Reasons = append(o.record.Reasons, over)
 	case !decision.allowed:
 		o.again = true
 	case chosen.DryRun:
@@ -126,15 +134,23 @@ func (r *Responder) pending(j *job) string {
 	case len(r.survivors) > 0:
 		return fmt.Sprintf("A program from before a restart is under way (process group %d).", r.survivors[0].Process.Group)
 	case now.Before(until):
-		return fmt.Sprintf("An action from before a restart may be under way until %s.", until.Format(time.RFC3339))
+		return fmt.Sprintf("An action that has begun may be under way until %s.", until.Format(time.RFC3339))
 	case j.queued.Before(r.idleSince):
 		return "Another action was under way when the alert arrived."
 	case now.Sub(j.queued) > maxWait:
 		return fmt.Sprintf("The alert has waited for %s, and may be out of date.", now.Sub(j.queued).Round(time.Second))
-	case r.notifying >= maxNotifying:
-		return fmt.Sprintf("%d notifications are under way.", r.notifying)
 	}
 	return ""
+}
+
+// crowd says that too many notifications are under way for another one; empty if not. Nothing else waits for them.
+func (r *Responder) crowd(a action) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a.guarded() || r.notifying < maxNotifying {
+		return ""
+	}
+	return fmt.Sprintf("%d notifications are under way.", r.notifying)
 }
 
 // pause says why none of the rules may act at this time, whichever would be the one. It is empty if one may.
@@ -173,18 +189,18 @@ func (r *Responder) record(rule *rule, j *job, result Result, reasons ...string)
 	}
 }
 
-// act makes an action. It is in the history before it begins.
-func (r *Responder) act(ctx context.Context, a action, p plan, record Record) {
+// act makes an action. It is in the history before it begins; the error is why it could not be written.
+func (r *Responder) act(ctx context.Context, a action, p plan, record Record) error {
 	record.Deadline = new(record.Time.Add(a.timeout()))
-	if !r.begin(&record) {
-		return
+	if err := r.begin(&record); err != nil {
+		return err
 	}
 	if a.guarded() {
 		r.finish(ctx, a, p, record)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.idleSince = r.now()
-		return
+		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -195,6 +211,7 @@ func (r *Responder) act(ctx context.Context, a action, p plan, record Record) {
 		defer r.mu.Unlock()
 		r.notifying--
 	})
+	return nil
 }
 
 // finish makes an action that has begun, and writes what came of it. It is finished even if the responder is told to
@@ -224,7 +241,7 @@ func (r *Responder) finish(ctx context.Context, a action, p plan, record Record)
 }
 
 // begin writes that an action begins. If that cannot be written, it must not.
-func (r *Responder) begin(record *Record) bool {
+func (r *Responder) begin(record *Record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	record.ID = r.ledger.lastID + 1
@@ -232,12 +249,12 @@ func (r *Responder) begin(record *Record) bool {
 		level.Error(r.logger).Log("msg", "nothing is done, because it could not be written before",
 			"rule", record.Rule, "err", err)
 		r.metrics.actions.WithLabelValues(record.Rule, record.Action, string(ResultFailed)).Inc()
-		return false
+		return err
 	}
 	r.ledger.note(*record)
 	level.Info(r.logger).Log("msg", "action begins", "rule", record.Rule, "action", record.Action,
 		"alert", record.Alert.Labels[labelAlertName], "server", record.Alert.Labels[labelServer], "what", record.What)
-	return true
+	return nil
 }
 
 // settle writes a decision for which nothing is done.

@@ -113,18 +113,46 @@ func TestDecide_Clock(t *testing.T) {
 	}
 }
 
+// An action that the history dates into the future was made when it was made, however often the responder restarts: it
+// is not made a repetition of the faults that began since.
+func TestDecide_FutureIsLongAgo(t *testing.T) {
+	b := newFixture(t)
+	const years = 3 * 365 * 24 * time.Hour
+	b.jump(years)
+	b.deliver(b.alert("server-2", 0))
+	b.jump(-years)
+	b.restart()
+	b.wait(2 * time.Minute)
+	b.view = healthyView(3).kill(3)
+	b.deliver(b.alert("server-2", 0))
+	b.wait(time.Hour)
+	b.view = healthyView(3)
+	next := b.alert("server-2", time.Minute)
+	b.restart()
+	b.deliver(next)
+	b.expect([]string{"server-2", "server-2"}, ResultDone, ResultRefused, ResultDone)
+}
+
 // An alert that is known to be over is not acted on when its delivery comes late, nor when it is over before its turn.
 func TestDecide_Resolved(t *testing.T) {
 	b := newFixture(t)
 	late := b.alert("server-2", time.Minute)
 	b.deliver(b.resolved(late))
 	b.deliver(late)
-	b.expectReason("The alert was delivered late: it was resolved, and ended at 2026-11-25T12:00:00Z.")
+	b.expectReason("The alert is over: it was resolved, and ended at 2026-11-25T12:00:00Z.")
 	waiting := b.alert("server-3", time.Minute)
 	b.enqueue(waiting)
 	b.enqueue(b.resolved(waiting))
 	b.work()
 	b.expect(nil, ResultRefused)
+	meanwhile := b.alert("server-1", time.Minute)
+	b.Responder.look = func(context.Context) *view {
+		b.enqueue(b.resolved(meanwhile))
+		return b.view
+	}
+	b.deliver(meanwhile)
+	b.expect(nil, ResultRefused, ResultRefused)
+	b.expectReason("The alert is over: it was resolved, and ended at 2026-11-25T12:00:00Z.")
 	for i := range maxResolved + 10 {
 		other := b.alert(fmt.Sprint(i), time.Minute)
 		b.enqueue(b.resolved(other))
@@ -208,20 +236,21 @@ func TestDecide_InterruptedInFuture(t *testing.T) {
 	b.jump(-2 * time.Hour)
 	b.restart()
 	b.deliver(b.alert("server-3", 0))
-	b.expectReason("An action from before a restart may be under way until 2026-11-25T10:01:00Z.")
+	b.expectReason("An action that has begun may be under way until 2026-11-25T10:01:00Z.")
 	b.wait(time.Minute)
 	b.deliver(b.alert("server-3", 0))
 	b.expect([]string{"server-3"}, ResultUnknown, ResultRefused, ResultDone)
 }
 
-// While an action from before a restart may still be under way, there is no other one.
+// While an action from before a restart may still be under way, there is no other one, however often it restarts.
 func TestDecide_InterruptedIsPending(t *testing.T) {
 	b := interrupted(t)
+	b.restart()
 	b.restart()
 	b.wait(10 * time.Second)
 	b.deliver(b.alert("server-3", time.Minute))
 	b.expect(nil, ResultUnknown, ResultRefused)
-	b.expectReason("An action from before a restart may be under way until 2026-11-25T12:01:00Z.")
+	b.expectReason("An action that has begun may be under way until 2026-11-25T12:01:00Z.")
 	b.wait(time.Minute)
 	b.deliver(b.alert("server-3", time.Minute))
 	b.expect([]string{"server-3"}, ResultUnknown, ResultRefused, ResultDone)
@@ -342,11 +371,31 @@ func TestDecide_DryRun(t *testing.T) {
 // Without a history nothing is done.
 func TestDecide_HistoryBroken(t *testing.T) {
 	b := newFixture(t)
+	b.rules[0].Window = time.Hour
 	must.Do(t, b.history.log.close())
 	b.deliver(b.alert("server-2", time.Minute))
 	if len(b.runs) > 0 {
 		t.Error("it was done, and could not be written before")
 	}
+	if n := len(b.waiting); n != 1 {
+		t.Errorf("%d alerts wait; want that it is tried again once the history can be written", n)
+	}
+}
+
+// However many notifications hang, a repair does not wait for them.
+func TestDecide_Crowd(t *testing.T) {
+	b := newFixture(t)
+	tell := &rule{RuleConfig{Name: "tell", MaxPerHour: 100, Window: time.Second}, nil, &notify{rule: "tell"}}
+	b.rules = append(b.rules, tell)
+	b.restart()
+	b.notifying = maxNotifying
+	told := b.alert("server-3", time.Minute)
+	told.Labels["alertname"] = "B"
+	b.deliver(told)
+	b.expect(nil, ResultRefused)
+	b.expectReason("20 notifications are under way.")
+	b.deliver(b.alert("server-2", time.Minute))
+	b.expect([]string{"server-2"}, ResultRefused, ResultDone)
 }
 
 // The queue has an end, and after it the deliverer has to come again.

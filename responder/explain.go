@@ -74,8 +74,12 @@ func (r *Responder) peek(c HistoryConfig) error {
 			return unreadable(path, lines[:good], err)
 		}
 	}
-	noteOnce(records, r.ledger.note)
-	r.ledger.begin(r.now())
+	r.ledger.learn(inOrder(records), r.now())
+	for _, record := range r.ledger.open { // The responder that runs may be in the middle of it.
+		if record.Process == nil || record.Process.alive() {
+			r.waitFor(&record)
+		}
+	}
 	return nil
 }
 

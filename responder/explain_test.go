@@ -69,3 +69,22 @@ func TestExplain(t *testing.T) {
 		}
 	}
 }
+
+// While the responder that runs is in the middle of an action, nothing would be done.
+func TestExplain_UnderWay(t *testing.T) {
+	b := newFixture(t)
+	b.rules[0].Cooldown = time.Second
+	var out strings.Builder
+	b.during = func() {
+		b.wait(2 * time.Second)
+		other := &Responder{rules: b.rules, maxPerHour: 100, ledger: newLedger(), now: b.now, look: b.look}
+		must.Do(t, other.peek(b.config))
+		a := b.alert("server-3", time.Second)
+		other.explain(t.Context(), &a, &out)
+	}
+	b.deliver(b.alert("server-2", time.Minute))
+	const want = "Refused.\n  - An action that has begun may be under way until 2026-11-25T12:01:00Z.\n"
+	if !strings.HasSuffix(out.String(), want) {
+		t.Errorf("it says\n%s\nwant\n%s", out.String(), want)
+	}
+}

@@ -23,7 +23,7 @@ type history struct {
 	HistoryConfig
 	maxBytes int64
 	lockFile *os.File
-	// lost is called when a file was deleted, which is made again.
+	// lost is called when a file was deleted or cut off, and is made again.
 	lost func(path string)
 
 	mu      sync.Mutex
@@ -32,22 +32,22 @@ type history struct {
 	owed    []Record     // How actions ended, where that could not be written yet. Guarded by mu.
 }
 
-// openHistory opens the history, takes it for this process, and shows all records to note, oldest first. What a crash
+// openHistory opens the history, takes it for this process, and returns all of its records, oldest first. What a crash
 // has left of a line that was being written is cut off, and torn says so; as the action begins only when its line is
 // written, nothing is lost with it. If one of the files is not the responder's, all of them are left as they are.
-func openHistory(c HistoryConfig, note func(Record)) (h *history, torn bool, err error) {
+func openHistory(c HistoryConfig) (h *history, records []Record, torn bool, err error) {
 	if err := c.Check(); err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	h = &history{HistoryConfig: c, maxBytes: int64(c.MaxMegabytes) << 20, lost: func(string) {}}
 	if err = h.takeLock(); err == nil {
-		torn, err = h.load(note)
+		records, torn, err = h.load()
 	}
 	if err != nil {
 		_ = h.close()
-		return nil, false, err
+		return nil, nil, false, err
 	}
-	return h, torn, nil
+	return h, records, torn, nil
 }
 
 // takeLock opens the lock, which is a file that stays: the history itself is renamed.
@@ -66,58 +66,56 @@ func (h *history) takeLock() error {
 	return nil
 }
 
-// load reads all files. An action that a crash has left in one of them only is noted all the same.
-func (h *history) load(note func(Record)) (torn bool, err error) {
-	var records []Record
+// load reads all files. An action that a crash has left in one of them only is among the records all the same.
+func (h *history) load() (records []Record, torn bool, err error) {
 	add := func(r Record) { records = append(records, r) }
 	for i := h.Keep; i > 0; i-- {
 		lines, err := readHistory(h.path(i))
 		if err != nil {
-			return false, err
+			return nil, false, err
 		}
 		if good, err := readRecords(lines, add); err != nil || good < len(lines) {
-			return false, unreadable(h.path(i), lines[:good], err)
+			return nil, false, unreadable(h.path(i), lines[:good], err)
 		}
 	}
 	var lines []byte
 	if h.log, lines, err = openLineFile(h.File); err != nil {
-		return false, err
+		return nil, false, err
 	}
 	good, err := readRecords(lines, add)
 	if err != nil {
-		return false, unreadable(h.File, lines[:good], err)
+		return nil, false, unreadable(h.File, lines[:good], err)
 	}
 	if torn = good < len(lines); torn {
 		if err := h.log.cut(h.log.size - int64(len(lines)-good)); err != nil {
-			return true, err
+			return nil, true, err
 		}
 	}
 	var tornActions bool
 	if h.actions, tornActions, err = openActions(h.actionsPath(), add); err != nil {
-		return torn, err
+		return nil, torn, err
 	}
 	if err := h.actions.complete(records); err != nil {
-		return torn, err
+		return nil, torn, err
 	}
-	noteOnce(records, note)
-	return torn || tornActions, h.log.sync()
+	return inOrder(records), torn || tornActions, h.log.sync()
 }
 
-// noteOnce shows records to note in the order of their IDs, each line once that is in two files.
-func noteOnce(records []Record, note func(Record)) {
+// inOrder sorts records by their IDs, and keeps one of each line that is in two files.
+func inOrder(records []Record) []Record {
 	type line struct {
 		id      uint64
 		result  Result
 		process bool
 	}
-	noted := make(map[line]bool)
+	known := make(map[line]bool)
 	slices.SortStableFunc(records, func(a, b Record) int { return cmp.Compare(a.order(), b.order()) })
-	for _, r := range records {
-		if l := (line{r.ID, r.Result, r.Process != nil}); !noted[l] {
-			noted[l] = true
-			note(r)
-		}
-	}
+	return slices.DeleteFunc(records, func(r Record) bool {
+		l := line{r.ID, r.Result, r.Process != nil}
+		again := known[l]
+		known[l] = true
+		return again
+	})
 }
 
 // add writes a record, and returns when it is on the disk: an action in both files.
@@ -136,8 +134,7 @@ func (h *history) write(r Record) error {
 	line = append(line, '\n')
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ended := r.Result.acted() && r.Result != ResultStarted
-	if ended {
+	if r.ended() {
 		h.owed = append(h.owed, r)
 	}
 	if err := h.restore(); err != nil {
@@ -151,7 +148,7 @@ func (h *history) write(r Record) error {
 	switch {
 	case !r.Result.acted():
 		return h.log.add(line)
-	case ended:
+	case r.ended():
 		return h.pay()
 	}
 	if err := h.actions.add(r); err != nil {
@@ -192,41 +189,54 @@ func (h *history) verify() error {
 	return h.pay()
 }
 
-// restore makes files again that were deleted. What the actions' file had is still known. The caller holds mu.
+// restore makes files again that were deleted or cut off. What the actions' file had is still known. The caller holds
+// mu.
 func (h *history) restore() error {
-	switch there, err := h.actions.present(); {
-	case err != nil:
-		return err
-	case !there:
-		h.lost(h.actions.path)
-		if err := h.actions.rewrite(); err != nil {
-			return err
-		}
+	loss, err := h.actions.loss()
+	if err == nil && loss != "" {
+		err = h.actions.rewrite()
+		h.report(h.actions.path, err)
 	}
-	switch there, err := h.log.present(); {
-	case err != nil:
+	if err != nil {
 		return err
-	case !there:
-		h.lost(h.log.path)
-		next, _, err := openLineFile(h.log.path)
-		if err != nil {
-			return err
-		}
-		_ = h.log.close()
-		h.log = next
-		if err := h.log.sync(); err != nil {
-			return err
-		}
+	}
+	if loss, err = h.log.loss(); err == nil && loss != "" {
+		err = h.restoreLog(loss)
+		h.report(h.log.path, err)
+	}
+	if err != nil {
+		return err
 	}
 	info, err := os.Lstat(h.lockPath())
 	if err == nil {
 		return ownfile.Same(h.lockFile, info)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		h.lost(h.lockPath())
 		err = h.takeLock()
+		h.report(h.lockPath(), err)
 	}
 	return err
+}
+
+// report says that a file was lost, once it is there again: until then its error is reported.
+func (h *history) report(path string, err error) {
+	if err == nil {
+		h.lost(path)
+	}
+}
+
+// restoreLog makes the log again after a loss.
+func (h *history) restoreLog(loss string) error {
+	if loss == lossCut {
+		return h.log.repair()
+	}
+	next, _, err := openLineFile(h.log.path)
+	if err != nil {
+		return err
+	}
+	_ = h.log.close()
+	h.log = next
+	return h.log.sync()
 }
 
 // rotate begins a new file. The caller holds mu, and has restored what was deleted.

@@ -5,6 +5,7 @@ package responder
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,8 +23,7 @@ import (
 // historyIn opens the history in a folder and returns it with the records that it has.
 func historyIn(t *testing.T, c HistoryConfig) (*history, []Record, bool) {
 	t.Helper()
-	var records []Record
-	h, torn, err := openHistory(c, func(r Record) { records = append(records, r) })
+	h, records, torn, err := openHistory(c)
 	must.Do(t, err)
 	t.Cleanup(func() { _ = h.close() })
 	return h, records, torn
@@ -110,8 +110,7 @@ func TestHistory_Spoilt(t *testing.T) {
 		c := smallHistory(t)
 		must.Do(t, os.WriteFile(c.File, []byte(tc.content), 0o600))
 		must.Do(t, os.WriteFile(c.File+".1", []byte(tc.older), 0o600))
-		records := 0
-		h, torn, err := openHistory(c, func(Record) { records++ })
+		h, records, torn, err := openHistory(c)
 		if tc.want != "" {
 			if err == nil || !strings.Contains(err.Error(), c.File+tc.want) {
 				t.Errorf("%s: error %v; want %q", tc.name, err, tc.want)
@@ -119,8 +118,8 @@ func TestHistory_Spoilt(t *testing.T) {
 			continue
 		}
 		must.Do(t, err)
-		if records != 1 || !torn {
-			t.Errorf("%s: %d records, torn %v; want the one, and the rest cut off", tc.name, records, torn)
+		if len(records) != 1 || !torn {
+			t.Errorf("%s: %v, torn %v; want the one record, and the rest cut off", tc.name, records, torn)
 		}
 		must.Do(t, h.close())
 	}
@@ -130,7 +129,7 @@ func TestHistory_OneProcess(t *testing.T) {
 	t.Parallel()
 	c := smallHistory(t)
 	h, _, _ := historyIn(t, c)
-	_, _, err := openHistory(c, func(Record) {})
+	_, _, _, err := openHistory(c)
 	if err == nil || !strings.Contains(err.Error(), "is in use by another responder") {
 		t.Errorf("error %v; want that the history is in use", err)
 	}
@@ -154,7 +153,7 @@ func TestHistory_Foreign(t *testing.T) {
 			for name, content := range files {
 				must.Do(t, os.WriteFile(c.File+name, []byte(content), 0o600))
 			}
-			_, _, err := openHistory(c, func(Record) {})
+			_, _, _, err := openHistory(c)
 			for _, err := range []error{err, c.Check()} {
 				if err == nil || !strings.HasPrefix(err.Error(), c.File+name+" exists and is not ") ||
 					!strings.HasSuffix(err.Error(), "such as /var/lib/consul-responder/history.jsonl") {
@@ -213,6 +212,31 @@ func TestHistory_Rotation(t *testing.T) {
 	}
 }
 
+// A page is read from as few files as it takes: the newest records are asked for again and again.
+func TestHistory_QueryReadsLittle(t *testing.T) {
+	t.Parallel()
+	c := smallHistory(t)
+	h, _, _ := historyIn(t, c)
+	for id := uint64(1); id <= 6; id++ {
+		r := sampleRecord(id, ResultRefused)
+		r.Reasons = []string{strings.Repeat("x", 500<<10)} // Two in a file.
+		if id == 5 {
+			must.Do(t, h.add(sampleRecord(2, ResultDone))) // Ends late, and is older than what other files have.
+		}
+		must.Do(t, h.add(r))
+	}
+	must.Do(t, os.WriteFile(c.path(2), []byte(historyHeader+"\nspoilt\n{\"id\":1}\n"), 0o600))
+	for limit, want := range map[int][]uint64{1: {6}, 3: {6, 5, 4}} {
+		page := must.Get(h.query(filter{limit: limit}))(t)
+		if diff := cmp.Diff(want, ids(page.Records)); diff != "" || page.NextBefore != want[limit-1] {
+			t.Errorf("more before %d; records (-want +got):\n%s", page.NextBefore, diff)
+		}
+	}
+	if _, err := h.query(filter{limit: 6}); err == nil {
+		t.Error("the file that is spoilt was not read, and has records of the page")
+	}
+}
+
 // No number of refusals pushes an action out of what is remembered.
 func TestHistory_ActionsAreKept(t *testing.T) {
 	t.Parallel()
@@ -268,7 +292,7 @@ func TestHistory_Deleted(t *testing.T) {
 		if len(lost) != 1 || lost[0] != c.File+name {
 			t.Errorf("%s is deleted, and %q are missed", c.File+name, lost)
 		}
-		if _, _, err := openHistory(c, func(Record) {}); err == nil {
+		if _, _, _, err := openHistory(c); err == nil {
 			t.Errorf("%s was deleted, and another responder has the history", name)
 		}
 		must.Do(t, h.add(sampleRecord(2, ResultDone)))
@@ -276,6 +300,61 @@ func TestHistory_Deleted(t *testing.T) {
 		if _, records, _ := historyIn(t, c); !cmp.Equal(ids(records), []uint64{1, 2}) {
 			t.Errorf("%s was deleted, and the records are %v; want both", name, ids(records))
 		}
+	}
+}
+
+// Nor is a file lost that somebody cuts off, as logrotate's copytruncate does: what was lost of the actions is still
+// known, and the good lines of the log are kept.
+func TestHistory_CutMeanwhile(t *testing.T) {
+	t.Parallel()
+	record := int64(len(must.Get(json.Marshal(sampleRecord(1, ResultDone)))(t)) + 1)
+	header := int64(len(historyHeader) + 1)
+	for _, tc := range []struct {
+		name string
+		size int64
+	}{
+		{"", 0},
+		{"", 10},
+		{"", header},
+		{"", header + record + 10},
+		{".actions", 0},
+		{".actions", header + 10},
+	} {
+		c := smallHistory(t)
+		h, _, _ := historyIn(t, c)
+		var lost []string
+		h.lost = func(path string) { lost = append(lost, path) }
+		for id := range uint64(3) {
+			must.Do(t, h.add(sampleRecord(id+1, ResultDone)))
+		}
+		must.Do(t, os.Truncate(c.File+tc.name, tc.size))
+		must.Do(t, h.add(sampleRecord(4, ResultDone)))
+		if len(lost) != 1 || lost[0] != c.File+tc.name {
+			t.Errorf("%s is cut off at %d, and %q are missed", c.File+tc.name, tc.size, lost)
+		}
+		must.Do(t, h.close())
+		if _, records, torn := historyIn(t, c); !cmp.Equal(ids(records), []uint64{1, 2, 3, 4}) || torn {
+			t.Errorf("%s was cut off at %d, and the records are %v, torn %v; want all", tc.name, tc.size, ids(records), torn)
+		}
+	}
+}
+
+// While a file cannot be made again, that is an error, and nobody says that it was.
+func TestHistory_FolderDeleted(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "history")
+	must.Do(t, os.Mkdir(folder, 0o700))
+	h, _, _ := historyIn(t, HistoryConfig{filepath.Join(folder, "h"), 1, 1})
+	lost := 0
+	h.lost = func(string) { lost++ }
+	must.Do(t, os.RemoveAll(folder))
+	if err := h.verify(); err == nil || lost > 0 {
+		t.Errorf("error %v, %d files are made again; want that there is no folder", err, lost)
+	}
+	must.Do(t, os.Mkdir(folder, 0o700))
+	must.Do(t, h.verify())
+	if lost != 3 {
+		t.Errorf("%d files are made again; want all three", lost)
 	}
 }
 
@@ -290,7 +369,7 @@ func TestHistory_OneFile(t *testing.T) {
 	must.Do(t, os.Link(c.File, hard))
 	must.Do(t, os.Remove(c.lockPath()))
 	for _, path := range []string{c.File, filepath.Join(linked, filepath.Base(c.File)), hard} {
-		_, _, err := openHistory(HistoryConfig{path, 1, 3}, func(Record) {})
+		_, _, _, err := openHistory(HistoryConfig{path, 1, 3})
 		if err == nil || !strings.Contains(err.Error(), path+" is in use by another responder") {
 			t.Errorf("%s: error %v; want that it is in use", path, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -51,6 +52,7 @@ func (h *history) query(f filter) (historyPage, error) {
 		return page, err
 	}
 	seen := make(map[uint64]bool)
+	oldest := uint64(math.MaxUint64) // Of the decisions in the files read so far: those in the others are older.
 	for _, file := range files {
 		lines, err := readLines(file)
 		if err != nil {
@@ -63,15 +65,25 @@ func (h *history) query(f filter) (historyPage, error) {
 		for _, r := range slices.Backward(records) {
 			later := seen[r.ID] // Then this is the line from before the action.
 			seen[r.ID] = true
+			if !r.ended() {
+				oldest = min(oldest, r.ID)
+			}
 			if later || !f.wants(&r) {
 				continue
 			}
 			page.Records = append(page.Records, r)
 		}
+		slices.SortFunc(page.Records, func(a, b Record) int { return cmp.Compare(b.ID, a.ID) })
+		if len(page.Records) <= f.limit {
+			continue
+		}
+		page.Records = slices.Clip(page.Records[:f.limit+1]) // One more says that there is another page.
+		if page.Records[f.limit].ID >= oldest {
+			break
+		}
 	}
-	slices.SortFunc(page.Records, func(a, b Record) int { return cmp.Compare(b.ID, a.ID) })
 	if len(page.Records) > f.limit {
-		page.Records = slices.Clip(page.Records[:f.limit])
+		page.Records = page.Records[:f.limit]
 		page.NextBefore = page.Records[f.limit-1].ID
 	}
 	return page, nil

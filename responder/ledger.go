@@ -137,29 +137,33 @@ func (l *ledger) stale(a *Alert, now time.Time) string {
 	case !a.EndsAt.IsZero() && (a.EndsAt.Before(now.Add(-clockTolerance)) || a.EndsAt.Before(a.StartsAt)):
 		return fmt.Sprintf("The alert fires, and ended at %s.", at(a.EndsAt))
 	case known && now.Sub(over.at) <= resolvedMemory && a.StartsAt.Before(over.endsAt):
-		return fmt.Sprintf("The alert was delivered late: it was resolved, and ended at %s.", at(over.endsAt))
+		return fmt.Sprintf("The alert is over: it was resolved, and ended at %s.", at(over.endsAt))
 	default:
 		return ""
 	}
 }
 
-// begin takes what was noted from the history as it was at this time: an action cannot have been made later, whatever
-// the clock was then. It returns how many were.
-func (l *ledger) begin(now time.Time) (future int) {
-	for _, times := range l.times() {
-		for i, at := range times {
-			if at.After(now.Add(clockTolerance)) {
-				times[i] = now
-				future++
-			}
+// learn takes a history into account as it is at this time: what it dates into the future cannot have been made later
+// than the next record, or now, whatever the clock was then. It returns how many actions are.
+func (l *ledger) learn(records []Record, now time.Time) (future int) {
+	latest := now
+	for i := range slices.Backward(records) {
+		r := &records[i]
+		if !r.Time.After(now.Add(clockTolerance)) {
+			latest = r.Time
+			continue
+		}
+		by := latest.Sub(r.Time)
+		r.Time = latest
+		if r.Deadline != nil {
+			r.Deadline = new(r.Deadline.Add(by))
+		}
+		if r.Result == ResultStarted || r.Result == ResultDryRun {
+			future++
 		}
 	}
-	for _, past := range []map[string]pastAction{l.live, l.dry} {
-		for fingerprint, p := range past {
-			if p.at.After(now.Add(clockTolerance)) {
-				past[fingerprint] = pastAction{p.startsAt, now}
-			}
-		}
+	for _, r := range records {
+		l.note(r)
 	}
 	return future
 }

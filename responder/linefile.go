@@ -4,8 +4,10 @@
 package responder
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -44,16 +46,43 @@ func inUse(path string, err error) error {
 // empty is whether there is nothing but the header.
 func (f *lineFile) empty() bool { return f.size == int64(len(historyHeader)+1) }
 
-// present returns false if the file was deleted, and an error if another one is at its path.
-func (f *lineFile) present() (bool, error) {
+// What somebody can have done to a file that the responder has open.
+const (
+	lossDeleted = "deleted"
+	lossCut     = "cut off"
+)
+
+// loss is what was done to the file; empty if nothing. It is an error if another one is at its path.
+func (f *lineFile) loss() (string, error) {
 	info, err := os.Lstat(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return lossDeleted, nil
 	}
+	if err == nil {
+		err = ownfile.Same(f.file, info)
+	}
+	if err == nil && info.Size() < f.size {
+		return lossCut, nil
+	}
+	return "", err
+}
+
+// repair keeps the good lines of a file that was cut off, and gives it a header again if it has lost that.
+func (f *lineFile) repair() error {
+	content, err := io.ReadAll(io.NewSectionReader(f.file, 0, f.size))
 	if err != nil {
-		return false, err
+		return err
 	}
-	return true, ownfile.Same(f.file, info)
+	header := []byte(historyHeader + "\n")
+	lines, ok := bytes.CutPrefix(content, header)
+	if !ok {
+		if err := f.cut(0); err != nil {
+			return err
+		}
+		return f.add(header)
+	}
+	good, _ := readRecords(lines, func(Record) {}) // Bad ones are cut off as well.
+	return f.cut(int64(len(header) + good))
 }
 
 // add writes a line, and returns when it is on the disk. What could be written of a line that fails is cut off again.

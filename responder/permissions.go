@@ -4,35 +4,51 @@
 package responder
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"path/filepath"
 )
 
 // CheckFiles returns which of the files that decide what the responder does others than its user and root could write:
 // the configuration at this path, the secrets, and the programs. Its error has one of them in a line.
 func (c *Config) CheckFiles(path string) error {
-	errs := []error{ownOnly("--config.file", path), ownOnly("secret_file", c.SecretFile)}
+	errs := []error{CheckFile("--config.file", path), CheckFile("secret_file", c.SecretFile)}
 	for i := range c.Rules {
 		key := fmt.Sprintf("rules[%d] (%s).action.", i, c.Rules[i].Name)
 		if n := c.Rules[i].Action.Notify; n != nil {
-			errs = append(errs, ownOnly(key+"notify.url_file", n.URLFile))
+			errs = append(errs, CheckFile(key+"notify.url_file", n.URLFile))
 		}
 		if r := c.Rules[i].Action.Remove; r != nil && r.Confirm != nil {
-			errs = append(errs, ownOnly(key+"remove-dead-peer.confirm.command", r.Confirm.Command))
+			errs = append(errs, ownProgram(key+"remove-dead-peer.confirm.command", r.Confirm.Command))
 		}
 		if e := c.Rules[i].Action.Exec; e != nil {
-			errs = append(errs, ownOnly(key+"exec.command", e.Command))
+			errs = append(errs, ownProgram(key+"exec.command", e.Command))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// ownOnly says what is wrong with who may write a file; nil if there is none.
-func ownOnly(key, path string) error {
+// CheckFile says what is wrong with who may write a file; nil if nothing, or if there is no path.
+func CheckFile(key, path string) error {
 	if path == "" {
 		return nil
 	}
-	why := writableByOthers(path)
+	return othersCan(key, path, writableByOthers(path))
+}
+
+// ownProgram is the same for a program, which others must not be able to replace either: neither it nor what a link at
+// its path leads to.
+func ownProgram(key, path string) error {
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		target = path // Whoever runs it says so.
+	}
+	why := cmp.Or(replaceableByOthers(path), replaceableByOthers(target))
+	return cmp.Or(CheckFile(key, path), othersCan(key, path, why))
+}
+
+func othersCan(key, path, why string) error {
 	if why == "" {
 		return nil
 	}

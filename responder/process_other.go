@@ -16,4 +16,7 @@ func ownGroup(*exec.Cmd) {}
 // writableByOthers does not know.
 func writableByOthers(string) string { return "" }
 
+// replaceableByOthers does not know.
+func replaceableByOthers(string) string { return "" }
+
 func mayRun(os.FileInfo) bool { return true }

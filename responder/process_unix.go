@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 )
 
@@ -32,6 +33,28 @@ func writableByOthers(path string) string {
 		return fmt.Sprintf("belongs to the user %d", stat.Uid)
 	default:
 		return ""
+	}
+}
+
+// replaceableByOthers says in which folder above it others can put another file in place of a file, given by its
+// absolute path; empty if in none. In a folder with the sticky bit they cannot, nor below one that they cannot enter.
+func replaceableByOthers(path string) string {
+	found := ""
+	for folder := filepath.Dir(path); ; folder = filepath.Dir(folder) {
+		info, err := os.Stat(folder)
+		if err != nil {
+			return found
+		}
+		why := writableByOthers(folder)
+		switch {
+		case why != "" && info.Mode()&os.ModeSticky == 0:
+			found = fmt.Sprintf("is in %s, which %s", folder, why)
+		case why == "" && info.Mode().Perm()&0o011 == 0:
+			found = ""
+		}
+		if folder == filepath.Dir(folder) {
+			return found
+		}
 	}
 }
 

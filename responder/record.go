@@ -64,6 +64,9 @@ type Record struct {
 	Output string `json:"output,omitempty"`
 }
 
+// ended is whether it is about how an action ended, and not the first of its ID.
+func (r *Record) ended() bool { return r.Result.acted() && r.Result != ResultStarted }
+
 // order puts records in the order in which they were written.
 func (r *Record) order() uint64 {
 	if r.Result == ResultStarted {

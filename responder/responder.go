@@ -42,8 +42,10 @@ type Responder struct {
 	// look takes a fresh snapshot, except in tests.
 	look func(context.Context) *view
 
-	complaints complaints
-	queries    sync.Mutex // Held while one reads the history.
+	// turnedAway are complaints about strangers, who must not hide those about what Alertmanager delivers.
+	turnedAway, rejections complaints
+
+	queries sync.Mutex // Held while one reads the history.
 
 	// wake has an element when there may be something in the queue.
 	wake chan struct{}
@@ -93,20 +95,25 @@ func newResponder(opts Options) (*Responder, error) {
 func (r *Responder) open(c HistoryConfig) error {
 	r.ledger, r.wake, r.metrics = newLedger(), make(chan struct{}, 1), newMetrics(r.rules)
 	r.waiting = make(map[string]job)
-	var torn bool
-	var err error
-	if r.history, torn, err = openHistory(c, r.ledger.note); err != nil {
+	history, records, torn, err := openHistory(c)
+	if err != nil {
 		return err
 	}
+	r.history = history
 	if torn {
 		level.Warn(r.logger).Log("msg", "the history ended in the middle of a line, which was cut off", "file", c.File)
 	}
-	if future := r.ledger.begin(r.now()); future > 0 {
-		level.Warn(r.logger).Log("msg", "the history has actions from the future, which count as made now",
+	if future := r.ledger.learn(records, r.now()); future > 0 {
+		level.Warn(r.logger).Log("msg", "the history has actions from the future, which count as made by now",
 			"actions", future)
 	}
+	for i := range records { // Those that an earlier restart has given a result, without knowing that they are over.
+		if records[i].Result == ResultUnknown && records[i].Process == nil {
+			r.waitFor(&records[i])
+		}
+	}
 	r.history.lost = func(path string) {
-		level.Error(r.logger).Log("msg", "a file of the history was deleted, and is made again", "file", path)
+		level.Error(r.logger).Log("msg", "a file of the history was deleted or cut off, and is made again", "file", path)
 	}
 	if err := r.closeInterrupted(); err != nil {
 		_ = r.history.close()
@@ -143,6 +150,7 @@ func (r *Responder) makeRules(opts Options) error {
 			made.action = &removeDeadPeer{
 				guards: g, RemoveConfig: *a.Remove, operator: operator, rule: rc.Name,
 				reach: opts.HookEnvironment,
+				look:  func(ctx context.Context) *view { return look(ctx, opts.Consul, true) },
 			}
 		case a.Exec != nil:
 			made.action = &execCommand{guards: g, ExecConfig: *a.Exec, rule: rc.Name, reach: opts.HookEnvironment}
@@ -168,12 +176,19 @@ func (r *Responder) closeInterrupted() error {
 		if err := r.conclude(record); err != nil {
 			return err
 		}
-		known := record.Action == actionNotify || record.Process != nil // That it is over, or does not matter.
-		if until := r.now().Add(r.left(&record)); !known && until.After(r.ledger.busyUntil) {
-			r.ledger.busyUntil = until
+		if record.Process == nil {
+			r.waitFor(&record)
 		}
 	}
 	return nil
+}
+
+// waitFor keeps others back while an action may go on that this process has not begun. A notification keeps nobody.
+func (r *Responder) waitFor(record *Record) {
+	until := r.now().Add(r.left(record))
+	if record.Action != actionNotify && until.After(r.ledger.busyUntil) {
+		r.ledger.busyUntil = until
+	}
 }
 
 // left is for how long an action from before a restart may go on: never for longer than from its beginning, whatever

@@ -77,7 +77,7 @@ func knows(req *http.Request, secret string) bool {
 // turnAway refuses a request of somebody who must not make it, and reads no more of it.
 func (r *Responder) turnAway(w http.ResponseWriter, req *http.Request, status int, err error) {
 	r.metrics.turnedAway.Inc()
-	if more, ok := r.complaints.next(r.now()); ok {
+	if more, ok := r.turnedAway.next(r.now()); ok {
 		level.Warn(r.logger).Log("msg", "request is turned away", "path", req.URL.Path, "from", req.RemoteAddr,
 			"status", status, "err", err, "more_since_last_line", more)
 	}
@@ -140,7 +140,7 @@ func (r *Responder) serveAlerts(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *Responder) reject(w http.ResponseWriter, req *http.Request, status int, err error) {
-	if more, ok := r.complaints.next(r.now()); ok {
+	if more, ok := r.rejections.next(r.now()); ok {
 		level.Warn(r.logger).Log("msg", "delivery is rejected", "from", req.RemoteAddr, "status", status, "err", err,
 			"more_since_last_line", more)
 	}

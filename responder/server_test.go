@@ -128,6 +128,13 @@ func TestServer_TurnedAway(t *testing.T) {
 	if n := strings.Count(lines, "turned away"); n != 2 || !strings.Contains(lines, "more_since_last_line=99") {
 		t.Errorf("%d lines, and not how many there were in between:\n%s", n, lines)
 	}
+	req := httptest.NewRequestWithContext(t.Context(), "POST", "/alerts", strings.NewReader("{"))
+	req.Header.Set("Authorization", "Bearer s3cret")
+	req.Header.Set("Content-Type", "application/json")
+	NewHandler(b.Responder).ServeHTTP(httptest.NewRecorder(), req)
+	if lines := b.logged.String(); !strings.Contains(lines, "delivery is rejected") {
+		t.Errorf("strangers hide what is wrong with Alertmanager's deliveries:\n%s", lines)
+	}
 }
 
 type countingReader struct{ read bool }

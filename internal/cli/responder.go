@@ -150,8 +150,11 @@ func (o *options) validateResponder(logger log.Logger) (*validOptions, responder
 		problems.noteFile(o.responder.configFile, err)
 		return nil, respond, errors.Join(problems...)
 	}
-	if err := respond.Config.CheckFiles(o.responder.configFile); err != nil && !o.responder.allowWritable {
-		problems = append(problems, err)
+	if !o.responder.allowWritable {
+		err := errors.Join(respond.Config.CheckFiles(o.responder.configFile), o.checkFlagFiles())
+		if err != nil {
+			problems = append(problems, err)
+		}
 	}
 	problems.note("history.file", respond.Config.History.Check())
 	if file := respond.Config.SecretFile; file != "" {
@@ -165,6 +168,17 @@ func (o *options) validateResponder(logger log.Logger) (*validOptions, responder
 			"loopback addresses only, such as --web.listen-address=127.0.0.1:9108"))
 	}
 	return s, respond, errors.Join(problems...)
+}
+
+// checkFlagFiles returns which of the files that flags name, such as the token, others could write.
+func (o *options) checkFlagFiles() error {
+	errs := []error{responder.CheckFile("--web.config.file", *o.responder.web.WebConfigFile)}
+	for _, option := range o.module.Options() {
+		if path, ok := option.Value.(*string); ok && !option.ServeOnly && strings.HasSuffix(option.Flag, "file") {
+			errs = append(errs, responder.CheckFile("--"+option.Flag, *path))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // loopbackOnly reports whether nobody can connect from another host.

@@ -119,12 +119,12 @@ func TestResponder_BadOptions(t *testing.T) {
 		"no-folder.yml": strings.Replace(rules, "history}", "no/history}", 1),
 		"web.yml":       "basic_auth_users: {a: $2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG}",
 	})
-	writable := filepath.Join(dir, "writable.yml")
-	must.Do(t, os.WriteFile(writable, []byte(rules), 0o600))
-	must.Do(t, os.Chmod(writable, 0o666))
-	const canWrite = "--config.file: DIR/writable.yml can be written by others (-rw-rw-rw-), who could make the " +
-		"responder do anything; see that only root and the responder's user can write it, or allow it with " +
-		"--config.allow-writable-files"
+	for name, content := range map[string]string{"writable.yml": rules, "writable-token": "x"} {
+		must.Do(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+		must.Do(t, os.Chmod(filepath.Join(dir, name), 0o666))
+	}
+	const canWrite = " can be written by others (-rw-rw-rw-), who could make the responder do anything; see that only " +
+		"root and the responder's user can write it, or allow it with --config.allow-writable-files"
 	const open, locked = "--config.file=DIR/open.yml", "--config.file=DIR/locked.yml"
 	const noSecret = "secret_file: there is none; without a secret the responder listens on loopback addresses only, " +
 		"such as --web.listen-address=127.0.0.1:9108"
@@ -135,7 +135,8 @@ func TestResponder_BadOptions(t *testing.T) {
 		{locked + " --web.listen-address=:9108", ""},
 		{open + " --web.listen-address=[::1]:9108", ""},
 		{"", "--config.file: there is none; want for example one such as docs/responder.example.yml"},
-		{"--config.file=DIR/writable.yml", canWrite},
+		{"--config.file=DIR/writable.yml", "--config.file: DIR/writable.yml" + canWrite},
+		{open + " --consul.token-file=DIR/writable-token", "--consul.token-file: DIR/writable-token" + canWrite},
 		{"--config.file=DIR/writable.yml --config.allow-writable-files", ""},
 		{
 			"--config.file=DIR/missing", "--config.file: open DIR/missing: no such file or directory; " +
