@@ -140,11 +140,6 @@ var causes = []Cause{
 		Same: []string{"instance"},
 	},
 	{
-		Why:    "An agent that serves its clients on none of its ports is one fault, which its HTTP API stands for.",
-		Source: httpPortDown, Target: named("ConsulPortDown").with("protocol", "grpc", "grpc_tls", "dns"),
-		Same: []string{"server"},
-	},
-	{
 		Why:    "A catalog that is too large counts as a failure of the collector that reads it.",
 		Source: named("ConsulCatalogTooLarge"), Target: named("ConsulCollectorFails").with("collector", "catalog"),
 	},

@@ -51,7 +51,9 @@ func newEvidence(f *Facts) *evidence {
 	isAgent := func(r cluster.Report) bool { return r.Server.ID != "" && r.Server.ID == e.agent.ID }
 	if !slices.ContainsFunc(f.Reports, isAgent) {
 		e.agentPorts = verdict.PortsOf(e.agent.Name, f.Ports)
-		e.ports = append(e.ports, e.agentPorts...)
+		if !e.agentDown() { // Otherwise that is why they do not answer.
+			e.ports = append(e.ports, e.agentPorts...)
+		}
 	}
 	return e
 }

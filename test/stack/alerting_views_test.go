@@ -115,7 +115,7 @@ var views = map[string]func(context.Context, *watcher) ([]problem, error){
 	},
 }
 
-var problemOnPage = regexp.MustCompile(`<li class="(\w+)"><strong>.*<a href="[^"]*">(\w+)</a></li>`)
+var problemOnPage = regexp.MustCompile(`<li class="(\w+)"[^>]*><strong>.*?</span> <a href="[^"]*">(\w+)</a>`)
 
 // problemsIn returns the problems of a status, which is JSON.
 func problemsIn(content []byte) ([]problem, error) {
