@@ -209,17 +209,10 @@ var serverFaults = []fault{
 		asked:  "client-1 server-1",
 		name:   "the agent that one of two exporters asks is killed",
 		breaks: kill("client-1"), repairs: restart("client-1"),
-		alerts: []wantAlert{
-			warning("ConsulAgentUnreachable", "*"),
-			warning("ConsulPortDown", "server=client-1 port=8500 protocol=http transport=tcp"),
-			warning("ConsulPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp"),
-			warning("ConsulPortDown", "server=client-1 port=8600 protocol=dns transport=tcp"),
-		},
+		alerts: []wantAlert{warning("ConsulAgentUnreachable", "*")},
 		except: []exception{{
-			why: "a page is about the agent of its own exporter, and alerts are about those of all exporters",
-			alerts: []string{
-				"ConsulAgentUnreachable", "ConsulPortDown",
-			},
+			why:    "a page is about the agent of its own exporter, and alerts are about those of all exporters",
+			alerts: []string{"ConsulAgentUnreachable"},
 		}},
 	},
 	{
@@ -334,11 +327,6 @@ func agentGone(cluster, name string, breaks, repairs step) fault {
 	return fault{
 		act: "exporters and agents", cluster: cluster, options: consultest.Options{Servers: 1, Clients: 1},
 		asked: "client-1", name: name, breaks: breaks, repairs: repairs,
-		alerts: []wantAlert{
-			critical("ConsulAgentUnreachable", ""),
-			held(warning("ConsulPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
-			held(warning("ConsulPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
-			held(warning("ConsulPortDown", "server=client-1 port=8600 protocol=dns transport=tcp")),
-		},
+		alerts: []wantAlert{critical("ConsulAgentUnreachable", "")},
 	}
 }
