@@ -44,8 +44,7 @@ type Result struct {
 	Up bool
 	// Verified is false where Up only means "accepts connections".
 	Verified bool
-	// Skipped is true if nothing was sent: whether the port is up is unknown then, and Reason, one of SkipReasons, says
-	// why.
+	// Skipped is true if nothing was sent: whether the port is up is unknown then, and Reason says why.
 	Skipped bool
 	// Reason says why the probe failed; empty when it did not. With Up the server answered, but not what it was asked:
 	// ReasonAuth or ReasonLimit.

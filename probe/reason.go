@@ -19,7 +19,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
 )
 
-// Reason says in one word why a probe failed. The set is fixed, so that it can be a label.
+// Reason says in one word why a probe failed or was not made. There are few, so that it can be a label: those below, and
+// those of package cluster for ports that it knows better than to ask.
 type Reason string
 
 // The reasons.
@@ -57,7 +58,7 @@ const (
 	ReasonHeldBack Reason = "held_back"
 )
 
-// SkipReasons returns the reasons why nothing is asked.
+// SkipReasons returns the reasons why a probe asks nothing.
 func SkipReasons() []Reason {
 	return []Reason{ReasonOwnFault, ReasonNoKey, ReasonNotAllowed, ReasonHeldBack}
 }

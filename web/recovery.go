@@ -114,11 +114,14 @@ func (r Responder) records(ctx context.Context) ([]recoveryRecord, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answers %s: %.100q", address, resp.Status, body)
 	}
-	page := struct {
+	var page struct {
 		Records []recoveryRecord `json:"records"`
-	}{Records: []recoveryRecord{}}
+	}
 	if err := json.Unmarshal(body, &page); err != nil {
 		return nil, fmt.Errorf("read %s: %w", address, err)
+	}
+	if page.Records == nil { // "records": null is no list, which the page's JSON promises.
+		return []recoveryRecord{}, nil
 	}
 	return page.Records, nil
 }

@@ -79,6 +79,7 @@ func TestRecovery_Fails(t *testing.T) {
 		want   string
 	}{
 		{"nothing decided", says(`{"records":[]}`), "The responder has decided nothing yet."},
+		{"no list", says(`{"records":null}`), "The responder has decided nothing yet."},
 		{"wrong secret", func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "the secret is missing or wrong", http.StatusUnauthorized)
 		}, `answers 401 Unauthorized: "the secret is missing or wrong\n"`},
@@ -91,7 +92,11 @@ func TestRecovery_Fails(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			got := text(show(t, pageWith(t, tc.answer, nil), "/"))
+			page := pageWith(t, tc.answer, nil)
+			if document := show(t, page, "/?format=json"); strings.Contains(document, `"records":null`) {
+				t.Errorf("records are null in %s", document)
+			}
+			got := text(show(t, page, "/"))
 			if !strings.Contains(got, tc.want) || !strings.Contains(got, "3 of 3 voters answer") {
 				t.Errorf("the page lacks %q, or the verdict:\n%s", tc.want, got)
 			}
