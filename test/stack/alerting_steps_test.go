@@ -134,12 +134,11 @@ func rewrite(w *world, file, content string) {
 	must.Do(w.t, os.WriteFile(file, []byte(content), 0o600))
 }
 
-// eachExtra does something for each of fifty services, which have three series each and more.
-func eachExtra(do func(w *world, id string)) step {
-	return func(w *world) {
-		for i := range 50 {
-			do(w, fmt.Sprintf("extra-%d", i))
-		}
+// registerFifty registers fifty services, which have three series each and more.
+func registerFifty(w *world) {
+	for i := range 50 {
+		id := fmt.Sprintf("extra-%d", i)
+		register(w, w.Servers[0], id, id)
 	}
 }
 
