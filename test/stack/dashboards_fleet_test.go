@@ -86,11 +86,13 @@ func TestStackFleet(t *testing.T) {
 			split.of(`server="several"`): 0,
 		},
 		fleetColumn("D"): {healthy.of(): 0, risk.of(): 1, lost.of(): 0},
-		fleetColumn("G"): {healthy.of(): 0, lost.of(): 1, split.of(): 1, gone.of(): 1},
+		// An exporter that has just gone counts as one that cannot tell for a minute, which is an alert where none waits.
+		fleetColumn("G"): {healthy.of(): 0, lost.of(): 1, split.of(): 1, gone.of(): 2},
 		fleetColumn("J"): {healthy.of(): 1.7e12},
 		"fleet: Alerts that fire A": {
 			lost.of(`alertname="ConsulQuorumLost"`, `runbook="open"`):      4,
 			gone.of(`alertname="ConsulExporterMissing"`, `runbook="open"`): 4,
+			gone.of(`alertname="ConsulQuorumUnknown"`, `runbook="open"`):   4,
 		},
 	})
 	rank := all.results(t, fleetColumn("K"))

@@ -61,6 +61,7 @@ var (
 	}
 	// These come and go, as do the annotations, of elections.
 	occasional = map[string]string{
+		"exporter: Own certificates expire in A":      "only with certificates of its own",
 		"gossip: Blocking queries A":                  "only in intervals in which one began or ended",
 		"raft: Age of the log, and time to restore A": "measured by the leader once in a minute",
 	}
@@ -339,7 +340,7 @@ func TestStackDashboards(t *testing.T) {
 	must.Do(t, l.prometheus.Cmd.Process.Signal(syscall.SIGHUP))
 	// A service that has never served is not down.
 	breakService(t, l.prometheus, c.Clients[0].Client().Agent())
-	l.wait(t, "rules", shows{"overview: Alerts that fire A": {alert("ConsulServiceDown", "db"): 3}})
+	l.wait(t, "rules", shows{"overview: Alerts that fire A": {alert("ConsulServiceDown", "db"): 2}})
 
 	followers := harness.Others(c, leader)
 	hung := followers[0]
@@ -365,7 +366,7 @@ func TestStackDashboards(t *testing.T) {
 		},
 		"raft: Whom each server calls leader A": {named("does not answer", hung): 0},
 		"overview: Alerts that fire A": {
-			alert("ConsulServerHung", hung.Name):               3,
+			alert("ConsulServerHung", hung.Name):               2,
 			alert("ConsulPortDown", hung.Name+" rpc 8300 tcp"): 0.5, // Because the server hangs.
 		},
 		fleetColumn("A"): {fleetLink: 3},

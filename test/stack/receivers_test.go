@@ -347,8 +347,7 @@ func TestStackReceivers(t *testing.T) {
 		return raisedAlert{"ConsulSerfMemberFailed", "warning", cluster, "server=" + server + " member=" + server, 4}
 	}
 	service := func(cluster, name string) raisedAlert {
-		labels := "status=critical service_name=" + name
-		return raisedAlert{"ConsulServiceInstancesCritical", "warning", cluster, labels, instances}
+		return raisedAlert{"ConsulServiceInstancesCritical", "warning", cluster, "service_name=" + name, instances}
 	}
 	first := []raisedAlert{
 		certificate("production", "server-1", "8501", "https"), certificate("production", "server-1", "8503", "grpc_tls"),
