@@ -38,6 +38,7 @@ func (m *Memory) Standing(leader string, last, committed uint64, at time.Time) i
 	case !at.After(l.At): // It overlaps with another one.
 	case committed == l.Committed && last > committed:
 		l.At, l.Compared, l.Scrapes = at, true, l.Scrapes+1
+		m.dirty = m.dirty || l.Scrapes == 1 // Since when is what must not be lost.
 	default:
 		*l = logState{Leader: leader, Committed: committed, At: at, Since: at, Compared: true}
 	}

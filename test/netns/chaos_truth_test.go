@@ -142,10 +142,14 @@ func (c *chaos) readHooks() (runs []*chaosHookRun) {
 
 // chaosLine is what is used of the fields of a line in Consul's log.
 type chaosLine struct {
-	Method, URL, Command string
-	ID                   string `json:"server-id"`
-	Servers              string
+	Method, URL string
+	Command     int
+	ID          string `json:"server-id"`
+	Servers     string
 }
+
+// removeServer is the Command that removes a server (hashicorp/raft: RemoveServer).
+const removeServer = 3
 
 // logged calls do with each line with this message that a server has logged, oldest first.
 func (c *chaos) logged(message string, do func(at time.Time, line chaosLine)) {
@@ -197,7 +201,7 @@ func (c *chaos) expectRequests() {
 		}
 	})
 	c.logged("updating configuration", func(at time.Time, line chaosLine) {
-		if line.Command == "RemoveServer" && !find(removals, at, line.ID, false) {
+		if line.Command == removeServer && !find(removals, at, line.ID, false) {
 			c.t.Errorf("at %s the peer %s was removed; the history has no record of it", at, line.ID)
 		}
 	})
