@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// reserved are for all that is not counted: listeners, the log, the runtime, files that are read, and looking up
-	// names.
-	reserved = 16
+	// reserved are for all that is not counted: listeners, clients that are turned away, the log, the runtime, files that
+	// are read, netlink, and looking up names.
+	reserved = 24
 	// maxClients and maxConsul are as many connections as are of use, from clients and to Consul.
 	maxClients = 512
 	maxConsul  = 8192

@@ -22,8 +22,8 @@ func TestNewShares(t *testing.T) {
 	}{
 		{0, minShare, minShare},
 		{20, 4, 4},
-		{64, 24, 24},
-		{1024, 504, 504},
+		{64, 20, 20},
+		{1024, 500, 500},
 		{4096, maxClients, 4096 - reserved - maxClients},
 		{math.MaxUint64, maxClients, maxConsul},
 	} {
