@@ -114,7 +114,7 @@ test-browser:
 .PHONY: test-stack
 test-stack:
 	@$(TOOL) consul prometheus alertmanager
-	TEST_CLUSTERS=$(TEST_CLUSTERS) go test -race -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStack' ./test/stack
+	TEST_CLUSTERS=$(TEST_CLUSTERS) go test -race -tags stack -count 1 -timeout 30m -parallel $(ACTS) -run '^TestStack' ./test/stack
 
 # alerts-proven: write docs/alerts-proven.md from what the tests of alerts see, an hour and a half of it in real time; needs root as e2e does.
 .PHONY: alerts-proven
