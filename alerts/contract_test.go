@@ -118,6 +118,31 @@ func TestContract_KeepFiring_Causes(t *testing.T) {
 	}
 }
 
+// lookBack are alerts that pend in their expression, and not by their for.
+var lookBack = []string{"ConsulServiceVanished", "ConsulEvenVoters"}
+
+// What holds an alert back pends no longer than it, or of one fault two alerts would be sent, and first the symptom.
+func TestContract_For_Causes(t *testing.T) {
+	t.Parallel()
+	rules := harness.AlertRules(t, joined(t, nil))
+	pends := make(map[string]time.Duration) // The shortest of each alert.
+	for _, r := range rules {
+		d := time.Duration(must.Get(model.ParseDuration(r.For))(t))
+		if least, ok := pends[r.Alert]; !ok || d < least {
+			pends[r.Alert] = d
+		}
+	}
+	for _, c := range alerts.Causes() {
+		for _, source := range c.Source.Names {
+			for _, target := range c.Target.Names {
+				if !slices.Contains(lookBack, target) && pends[source] > pends[target] {
+					t.Errorf("%s pends for %s, and %s, which it holds back, for %s", source, pends[source], target, pends[target])
+				}
+			}
+		}
+	}
+}
+
 func keeps(t *testing.T, r harness.AlertRule) time.Duration {
 	t.Helper()
 	if r.KeepFiringFor == "" {

@@ -255,8 +255,6 @@ func (p *observation) expectNotifications(t *testing.T) {
 			case p.isExpected(alert.Labels, alert.Status != "resolved"):
 			case aboutMachine(alert.Labels["alertname"]):
 				t.Logf("%s is %s, maybe because the machine is busy: %s", text, alert.Status, alert.Annotations["description"])
-			case mayOutrun(alert.Labels["alertname"]):
-				t.Logf("%s is %s, before what holds it back or after it: %s", text, alert.Status, alert.Annotations["description"])
 			default:
 				t.Errorf("%s is %s, which is not expected: %s", text, alert.Status, alert.Annotations["description"])
 			}
@@ -297,12 +295,6 @@ func (s *alertStack) unresolved() string {
 	}
 	maps.DeleteFunc(last, func(_, status string) bool { return status == "resolved" })
 	return strings.Join(slices.Sorted(maps.Keys(last)), ", ")
-}
-
-// mayOutrun reports whether an alert pends for as long as what holds it back, and begins or ends with it: with times
-// divided, and Prometheus and Alertmanager waiting for the processor, it is sometimes sent. It is right, and logged.
-func mayOutrun(alert string) bool {
-	return alert == "ConsulAutopilotUnhealthy" || alert == "ConsulCollectorFails"
 }
 
 // slowScrape is how long a scrape takes that is near its deadline: ports and agents that do not answer are given up
