@@ -404,7 +404,8 @@ func hang(t *testing.T, p *probe.Prober, server *consultest.Agent, secure bool, 
 	check()
 }
 
-// A client agent whose servers are gone answers in Consul's words that it reaches none, and its port is up all the time.
+// A client agent whose servers are gone answers in Consul's words that it reaches none, and its port is up all the
+// time.
 func TestConsul_NoServer(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})

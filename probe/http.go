@@ -29,8 +29,8 @@ func (e *answeredError) Error() string { return e.text }
 
 // HTTP asks the API of an agent, 8500 or 8501 with TLS, who the leader is, without a token. Up means that it
 // answered: who it is or that there is none (200), that it reached no server (500), that it does not say so (403, with
-// ReasonAuth), or that this client asks or connects too much (429, with ReasonLimit). Timed are connect, tls on a port with TLS, and request.
-// It leaves nothing behind: one connection, closed with the answer.
+// ReasonAuth), or that this client asks or connects too much (429, with ReasonLimit). Timed are connect, tls on a port
+// with TLS, and request. It leaves nothing behind: one connection, closed with the answer.
 func (p *Prober) HTTP(ctx context.Context, target Target) Result {
 	return p.exchange(ctx, &exchange{Target: target, talk: func(_ context.Context, conn net.Conn) error {
 		return askHTTP(conn, target.Address)

@@ -19,8 +19,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
 )
 
-// Reason says in one word why a probe failed or was not made. There are few, so that it can be a label: those below, and
-// those of package cluster for ports that it knows better than to ask.
+// Reason says in one word why a probe failed or was not made. There are few, so that it can be a label: those below,
+// and those of package cluster for ports that it knows better than to ask.
 type Reason string
 
 // The reasons.

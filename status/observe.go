@@ -245,7 +245,8 @@ func (o *observing) observePortsOf(name string, ports []verdict.Port, problems [
 	switch {
 	case len(failing)+len(unknown) == 0:
 		o.add(observation{Change: Change{
-			name: name, What: watchPorts, State: stateAnswering, Details: []any{"server", name, "ports", strings.Join(before, ",")},
+			name: name, What: watchPorts, State: stateAnswering,
+			Details: []any{"server", name, "ports", strings.Join(before, ",")},
 			Text: fmt.Sprintf("%s of %s %s again.", numberedPorts(before), name,
 				wording.Word(len(before), "answers", "answer")),
 		}})

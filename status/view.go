@@ -250,8 +250,8 @@ type PortStatus struct {
 	Seconds float64 `json:"seconds"`
 	// Outcome is how the probe ended; left out if there was none on purpose.
 	Outcome probe.Outcome `json:"outcome,omitempty"`
-	// Reason is a word for why the probe failed, the label reason of consul_port_probe_failures_total, or for why there was
-	// none, that of consul_port_probe_skipped; left out otherwise.
+	// Reason is a word for why the probe failed, the label reason of consul_port_probe_failures_total, or for why there
+	// was none, that of consul_port_probe_skipped; left out otherwise.
 	Reason string `json:"reason,omitempty"`
 	// Error has the details of the failure; left out when there is none.
 	Error string `json:"error,omitempty"`

@@ -101,8 +101,8 @@ var healthyScenes = []scene{
 	},
 	{
 		name: "the agent is killed", through: aClient, breaks: func(p *play) { p.kill(p.agent) },
-		first: (*play).expectWithoutAgent, want: agentUnreachable("refuses connections: nothing listens there"), remembered: true,
-		then: (*play).expectNothingKnown,
+		first: (*play).expectWithoutAgent, want: agentUnreachable("refuses connections: nothing listens there"),
+		remembered: true, then: (*play).expectNothingKnown,
 	},
 	{
 		name: "the agent hangs", through: aClient, breaks: func(p *play) { p.stop(p.agent) },

@@ -148,7 +148,8 @@ func TestResponder_BadOptions(t *testing.T) {
 		{locked + " --web.config.file=DIR/web.yml", twoPasswords},
 		{
 			open + " --consul.server=ftp://a --consul.timeout=0s",
-			"--consul.server: the scheme is \"ftp\"; want http, https or unix\n--consul.timeout: 0s is not above 0; want for example 2s",
+			"--consul.server: the scheme is \"ftp\"; want http, https or unix\n" +
+				"--consul.timeout: 0s is not above 0; want for example 2s",
 		},
 	} {
 		flags := strings.Fields(strings.ReplaceAll(tc.flags, "DIR", dir))

@@ -255,7 +255,8 @@ var exporterFaults = []fault{
 	},
 	{
 		cluster: "large", name: "the catalog outgrows `--collector.catalog.max-series`",
-		breaks: registerFifty, repairs: again("large"), // Without the low limit. Services that go would be alerts of their own.
+		// Repaired without the low limit: services that go would be alerts of their own.
+		breaks: registerFifty, repairs: again("large"),
 		alerts: []wantAlert{warning("ConsulCatalogTooLarge", "")},
 	},
 	{

@@ -159,7 +159,8 @@ func TestStackResponderHungLeader(t *testing.T) {
 	if n := s.prometheus.query(t, actions); len(n) != 1 || n[0].Value != 1 {
 		t.Errorf("Prometheus has %v actions; want 1", n)
 	}
-	if page := s.exporter.Page(t, "/", 200); !strings.Contains(page, `<bdi>hung-server</bdi></td><td role="cell" data-column="Result">done</td>`) {
+	const row = `<bdi>hung-server</bdi></td><td role="cell" data-column="Result">done</td>`
+	if page := s.exporter.Page(t, "/", 200); !strings.Contains(page, row) {
 		t.Errorf("the status page does not have the action:\n%s", page)
 	}
 	recordAction(t, fault, "`exec`, which wakes it", "ConsulServerHung", done.Ended.Sub(began))
