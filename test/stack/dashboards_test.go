@@ -70,9 +70,11 @@ var (
 // chosen are the values of variables of which one has to be chosen: there are no labels cluster and datacenter.
 var chosen = map[string]string{"job": "consul"}
 
-// pendingTimes are how long alerts wait, and shares how much of the time that they look back at it takes.
+// pendingTimes and keptTimes are how long alerts wait and go on, and shares how much of the time that they look back at
+// it takes.
 var (
 	pendingTimes = regexp.MustCompile(`(?m)^( +for:) .*$`)
+	keptTimes    = regexp.MustCompile(`(?m)^ +keep_firing_for:.*$`)
 	shares       = regexp.MustCompile(`(count_over_time\(.*\) >=) \d+`)
 )
 

@@ -274,7 +274,7 @@ func (w watched) start(tb testing.TB) *harness.Exporter {
 		w.writeHistory(tb, dir, healthy, of)
 	}
 	if !w.patient {
-		rules = pendingTimes.ReplaceAll(rules, []byte("$1 0s"))
+		rules = keptTimes.ReplaceAll(pendingTimes.ReplaceAll(rules, []byte("$1 0s")), nil)
 	}
 	file := filepath.Join(dir, "rules.yml")
 	must.Do(tb, os.WriteFile(file, rules, 0o600))

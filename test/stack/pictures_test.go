@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -84,7 +83,7 @@ func (d drawing) draw(name string, prometheus *harness.Exporter) {
 // watch has a Prometheus scrape the exporter. Alerts wait for nothing, and end at once.
 func (d drawing) watch(e *harness.Exporter) *harness.Exporter {
 	dir := d.t.TempDir()
-	rules := regexp.MustCompile(`(?m)^ +keep_firing_for:.*$`).ReplaceAll(impatient(d.t), nil)
+	rules := keptTimes.ReplaceAll(impatient(d.t), nil)
 	file := filepath.Join(dir, "rules.yml")
 	must.Do(d.t, os.WriteFile(file, rules, 0o600))
 	config := scrapeConfig(5*time.Second, 5*time.Second, static(e))
@@ -115,6 +114,8 @@ func (d drawing) fleet() {
 	d.until(prometheus, "count(consul:cluster_leaders:max) >= 39")
 	clusters[26].gone.Store(true)
 	d.until(prometheus, `ALERTS{alertname="ConsulExporterMissing", alertstate="firing", cluster!=""}`)
+	// What looks back a minute fires with an alert that waits for nothing, and not with one that does.
+	d.until(prometheus, `absent(ALERTS{alertname="ConsulQuorumUnknown", cluster="edge-4"})`)
 	d.draw("fleet", prometheus)
 }
 
